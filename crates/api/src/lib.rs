@@ -1,0 +1,1 @@
+//! Wire types of both interfaces, problem codes, request signatures and sealing.

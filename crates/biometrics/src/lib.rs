@@ -1,0 +1,1 @@
+//! Image to template to comparison score.

@@ -1,0 +1,1 @@
+//! The nouns of a biometric payment and their pure rules.

@@ -1,0 +1,1 @@
+//! The process that opens sealed frames, extracts templates and compares them.

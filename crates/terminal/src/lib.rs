@@ -1,0 +1,1 @@
+//! Verification interface, verification program and hand-over to the register.
