@@ -1,1 +1,29 @@
-//! Wire types of both interfaces, problem codes, request signatures and sealing.
+//! What goes over the wires: the payment server's interface, the terminal's local verification interface, and the
+//! two inner ones (server to matcher, terminal to verifier), with problem documents, request signatures and the
+//! sealing of frames.
+//!
+//! One file per noun, the same name as in `domain`, `store` and `server`. Requests refuse unknown fields; answers
+//! may gain fields, which clients ignore. Feature `client` adds the HTTP client that all our own callers use, feature
+//! `serve` what our HTTP services have in common.
+
+pub mod account;
+pub mod bytes;
+#[cfg(feature = "client")]
+pub mod client;
+pub mod consent;
+pub mod enrolment;
+pub mod interface;
+pub mod ledger;
+pub mod matcher;
+pub mod merchant;
+pub mod payment;
+pub mod payment_code;
+pub mod problem;
+pub mod sealing;
+#[cfg(feature = "serve")]
+pub mod serve;
+pub mod signature;
+pub mod terminal;
+pub mod top_up;
+pub mod verification;
+pub mod verifier;

@@ -19,4 +19,5 @@ pub mod sensor;
 pub mod site;
 pub mod text;
 pub mod time;
+pub mod timing;
 pub mod verification;

@@ -1,0 +1,280 @@
+//! The HTTP client of all our own callers: JSON over TCP or a Unix socket, every call with a deadline.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use selfsame_domain::clock::Clock;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::bytes::Bytes;
+use crate::problem::Problem;
+use crate::signature;
+
+/// Longest wait for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Largest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Why a call gave no answer of the wanted kind.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The other side refused, and said why.
+    #[error(transparent)]
+    Problem(Box<Problem>),
+    /// No connection: the request was certainly not handled.
+    #[error("failed to connect to {address}")]
+    Connect {
+        /// Where.
+        address: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The connection broke or the deadline passed: the request may or may not have been handled.
+    #[error("no answer from {address}")]
+    NoAnswer {
+        /// Where.
+        address: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// An answer that is not of the documented form.
+    #[error("{address} answered {status} in an unknown form")]
+    Answer {
+        /// Where.
+        address: String,
+        /// HTTP status.
+        status: u16,
+    },
+}
+
+impl ClientError {
+    /// The problem document, if the other side sent one.
+    pub fn problem(&self) -> Option<&Problem> {
+        if let ClientError::Problem(problem) = self { Some(problem) } else { None }
+    }
+
+    /// Whether the request was certainly not handled.
+    pub fn is_certainly_unsent(&self) -> bool {
+        matches!(self, ClientError::Connect { .. })
+    }
+}
+
+/// How a client proves who it is.
+#[derive(Clone, Debug, Default)]
+pub enum Credentials {
+    /// Not at all: Unix sockets, whose file mode decides.
+    #[default]
+    None,
+    /// An API key.
+    Bearer(crate::merchant::Secret),
+    /// A device key: every request is signed.
+    Device(std::sync::Arc<DeviceKey>),
+}
+
+/// A device key with the name that the server gave it.
+pub struct DeviceKey {
+    /// The name, which signatures carry.
+    pub key_id: String,
+    /// The key.
+    pub signing_key: SigningKey,
+}
+
+impl std::fmt::Debug for DeviceKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DeviceKey({}, ***)", self.key_id)
+    }
+}
+
+/// An answer with what its headers said.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// The body.
+    pub body: T,
+    /// HTTP status.
+    pub status: u16,
+    /// The reference had been answered before.
+    pub replayed: bool,
+}
+
+/// A client of one interface.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    address: String,
+    credentials: Credentials,
+    clock: std::sync::Arc<dyn Clock>,
+}
+
+impl Client {
+    /// For `http://host:port`.
+    pub fn tcp(base: &str, credentials: Credentials, clock: std::sync::Arc<dyn Clock>) -> Self {
+        let base = base.trim_end_matches('/').to_owned();
+        Self { http: http(reqwest::Client::builder()), address: base.clone(), base, credentials, clock }
+    }
+
+    /// For a Unix socket.
+    pub fn unix(socket: &Path, clock: std::sync::Arc<dyn Clock>) -> Self {
+        let http = http(reqwest::Client::builder().unix_socket(socket));
+        let address = socket.display().to_string();
+        Self { http, base: "http://localhost".to_owned(), address, credentials: Credentials::None, clock }
+    }
+
+    /// `GET path?query`; `path_and_query` begins with a slash.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path_and_query: &str,
+        timeout: Duration,
+    ) -> Result<T, ClientError> {
+        let answer = self.send(reqwest::Method::GET, path_and_query, None, Vec::new(), timeout).await?;
+        Ok(answer.body)
+    }
+
+    /// `GET` of something that is not JSON, for example a picture.
+    pub async fn get_bytes(&self, path: &str, timeout: Duration) -> Result<Vec<u8>, ClientError> {
+        let (status, _, body) = self.exchange(reqwest::Method::GET, path, None, Vec::new(), timeout).await?;
+        if status < 300 { Ok(body) } else { Err(self.refused(status, &body)) }
+    }
+
+    /// `POST path` with a JSON body.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<T, ClientError> {
+        Ok(self.post_answer(path, body, timeout).await?.body)
+    }
+
+    /// `POST path` with a JSON body; answers status and replay mark as well.
+    pub async fn post_answer<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<Answer<T>, ClientError> {
+        let body = serde_json::to_vec(body).expect("our own wire types always serialize");
+        self.send(reqwest::Method::POST, path, Some("application/json"), body, timeout).await
+    }
+
+    /// `POST path` with bytes of another media type.
+    pub async fn post_bytes<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        media_type: &str,
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<T, ClientError> {
+        Ok(self.send(reqwest::Method::POST, path, Some(media_type), body, timeout).await?.body)
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        media_type: Option<&str>,
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<Answer<T>, ClientError> {
+        let (status, replayed, body) = self.exchange(method, path, media_type, body, timeout).await?;
+        if status >= 300 {
+            return Err(self.refused(status, &body));
+        }
+        // An empty answer (204) reads as JSON null, so that callers can ask for `()`.
+        let body: &[u8] = if body.is_empty() { b"null" } else { &body };
+        let body = serde_json::from_slice(body)
+            .map_err(|_| ClientError::Answer { address: self.address.clone(), status })?;
+        Ok(Answer { body, status, replayed })
+    }
+
+    fn refused(&self, status: u16, body: &[u8]) -> ClientError {
+        match serde_json::from_slice::<Problem>(body) {
+            Ok(problem) => ClientError::Problem(Box::new(problem)),
+            Err(_) => ClientError::Answer { address: self.address.clone(), status },
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: reqwest::Method,
+        path_and_query: &str,
+        media_type: Option<&str>,
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<(u16, bool, Vec<u8>), ClientError> {
+        let url = format!("{}{path_and_query}", self.base);
+        let mut request = self.http.request(method.clone(), url).timeout(timeout);
+        if let Some(media_type) = media_type {
+            request = request.header("content-type", media_type);
+        }
+        match &self.credentials {
+            Credentials::None => {}
+            Credentials::Bearer(key) => request = request.bearer_auth(&key.0),
+            Credentials::Device(device) => {
+                let headers = self.sign(device, method.as_str(), path_and_query, &body);
+                request = request
+                    .header(signature::SIGNATURE_INPUT_HEADER, headers.signature_input)
+                    .header(signature::SIGNATURE_HEADER, headers.signature)
+                    .header(signature::CONTENT_DIGEST_HEADER, headers.content_digest);
+            }
+        }
+        let address = || self.address.clone();
+        let mut response = request.body(body).send().await.map_err(|source| {
+            let source = source.without_url();
+            if source.is_connect() {
+                ClientError::Connect { address: address(), source }
+            } else {
+                ClientError::NoAnswer { address: address(), source }
+            }
+        })?;
+        let status = response.status().as_u16();
+        let replayed = response.headers().contains_key(crate::payment::REPLAYED_HEADER);
+        let mut bytes = Vec::new();
+        let no_answer = |source: reqwest::Error| ClientError::NoAnswer {
+            address: address(),
+            source: source.without_url(),
+        };
+        while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
+            if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(ClientError::Answer { address: address(), status });
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok((status, replayed, bytes))
+    }
+
+    fn sign(
+        &self,
+        device: &DeviceKey,
+        method: &str,
+        path_and_query: &str,
+        body: &[u8],
+    ) -> signature::SignatureHeaders {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let request = signature::Request { method, path, query, body };
+        let mut nonce = [0u8; 16];
+        getrandom::fill(&mut nonce).expect("the operating system's generator always answers");
+        signature::sign(
+            &device.signing_key,
+            &device.key_id,
+            &request,
+            &Bytes::from(nonce).encode(),
+            self.clock.now(),
+        )
+    }
+}
+
+fn http(builder: reqwest::ClientBuilder) -> reqwest::Client {
+    // Kept connections save a round trip per call; a till has a handful of peers.
+    builder
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_max_idle_per_host(8)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client without TLS has nothing that can fail to load")
+}

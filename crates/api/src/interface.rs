@@ -1,0 +1,294 @@
+//! The biometric payment verification interface: what a terminal offers to registers and merchant programs on the
+//! same machine (Unix socket), step 1 of the method.
+//!
+//! A request has no amount, on purpose. Every accepted request ends in exactly one final [`Outcome`].
+
+use std::fmt;
+
+use selfsame_domain::id::{PaymentCodeId, SessionId, TerminalId};
+use selfsame_domain::reference::Reference;
+use selfsame_domain::sensor::Modality;
+use selfsame_domain::time::Timestamp;
+use selfsame_domain::timing::Timings;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::account::Identifier;
+
+/// Shortest, usual and longest time that a verification may take, in milliseconds.
+pub const DEADLINE_MS_MIN: u64 = 1_000;
+/// Usual time.
+pub const DEADLINE_MS_DEFAULT: u64 = 60_000;
+/// Longest time.
+pub const DEADLINE_MS_MAX: u64 = 180_000;
+/// Longest wait of one long poll, in milliseconds.
+pub const WAIT_MS_MAX: u64 = 25_000;
+
+/// `POST /v1/verifications`: a payment operation request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSession {
+    /// The caller's own reference. The same again with the same content answers the same session, for 24 hours.
+    #[schema(value_type = String, example = "T4-000123-1")]
+    pub request_id: Reference,
+    /// What to capture.
+    #[schema(value_type = String, example = "finger")]
+    pub modality: Modality,
+    /// What the payer gave, if the caller took it; else the terminal's own pad asks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identifier: Option<Identifier>,
+    /// How long it may take, 1,000 to 180,000.
+    #[serde(default = "deadline_ms_default")]
+    pub deadline_ms: u64,
+    /// How the code gets to the register.
+    #[serde(default)]
+    pub handover: HandoverPlan,
+}
+
+fn deadline_ms_default() -> u64 {
+    DEADLINE_MS_DEFAULT
+}
+
+/// How the code gets to the register.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandoverPlan {
+    /// Which register.
+    #[serde(default)]
+    pub register: RegisterKind,
+    /// When.
+    #[serde(default)]
+    pub mode: HandoverMode,
+}
+
+/// A way to the register.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RegisterKind {
+    /// Back to the caller of the interface.
+    #[default]
+    Return,
+    /// Shown on the terminal's screen as Code 128 and QR, for the till's scanner.
+    Screen,
+}
+
+impl RegisterKind {
+    /// The value on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RegisterKind::Return => "return",
+            RegisterKind::Screen => "screen",
+        }
+    }
+}
+
+/// When the code is asked for and handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HandoverMode {
+    /// As soon as the payer has passed.
+    Immediate,
+    /// When the till is ready: `POST /v1/verifications/{id}/handover`.
+    #[default]
+    OnRequest,
+}
+
+/// Where a session stands. `done` is final.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionState {
+    /// Accepted; the verification program is being woken.
+    Waking,
+    /// The payer gives the identifier.
+    AwaitingIdentifier,
+    /// The payer presents finger or face.
+    Capturing,
+    /// Server and matcher decide.
+    Verifying,
+    /// Final: see the outcome.
+    Done,
+}
+
+/// How a session ended. Exactly one, never changed afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The payer was verified: a code can be handed over until `pass_expires_at`.
+    Passed,
+    /// Not verified. Unknown, not enrolled, no consent and not recognised read alike.
+    Declined,
+    /// The till or the payer cancelled.
+    Canceled,
+    /// The deadline passed.
+    TimedOut,
+    /// Something of ours broke; nothing was counted against the payer.
+    Failed,
+    /// The terminal was restarted in the middle. No code of this session can be handed over any more.
+    Unknown,
+}
+
+impl Outcome {
+    /// The value on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Passed => "passed",
+            Outcome::Declined => "declined",
+            Outcome::Canceled => "canceled",
+            Outcome::TimedOut => "timed_out",
+            Outcome::Failed => "failed",
+            Outcome::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a session failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SessionError {
+    /// Stable code: `verifier_unavailable`, `verifier_lost`, `server_unreachable`, `matcher_unavailable`,
+    /// `capture_unavailable`, `terminal_not_active`, `refused_by_server`.
+    pub code: String,
+    /// `device`, `network` or `server`.
+    pub class: ErrorClass,
+    /// Whether the same request may go through if it is made again under a new `request_id`.
+    pub retryable: bool,
+}
+
+/// Whom to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorClass {
+    /// This terminal.
+    Device,
+    /// The way to the server.
+    Network,
+    /// The payment server.
+    Server,
+}
+
+/// A verification as the register sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// The session.
+    #[schema(value_type = String)]
+    pub id: SessionId,
+    /// The caller's own reference.
+    #[schema(value_type = String)]
+    pub request_id: Reference,
+    /// Where it stands.
+    pub state: SessionState,
+    /// Raised by every change; for long polls.
+    pub sequence: u64,
+    /// What the payer should do, e.g. `press_harder`; while `capturing`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<String>,
+    /// How it ended; when `done`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// Why; when `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<SessionError>,
+    /// First character of the payer's name and stars; when `passed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer_display: Option<String>,
+    /// Until when codes can be handed over; when `passed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub pass_expires_at: Option<Timestamp>,
+    /// The last hand-over, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handover: Option<Handover>,
+    /// When the terminal gives up.
+    #[schema(value_type = String, format = DateTime)]
+    pub deadline_at: Timestamp,
+    /// Stages in microseconds.
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub timings: Timings,
+}
+
+/// A code that was handed over.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Handover {
+    /// Names the code without its digits.
+    #[schema(value_type = String)]
+    pub code_id: PaymentCodeId,
+    /// Where it went.
+    pub register: RegisterKind,
+    /// The 18 digits; only in the answer to a hand-over to `return`, and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digits: Option<String>,
+    /// Until when the code lives.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+}
+
+impl fmt::Debug for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handover({}, {})", self.code_id, self.register.as_str())
+    }
+}
+
+/// `POST /v1/verifications/{id}/handover`: asks the server for the code now and hands it over. Again: a new code,
+/// the earlier one is revoked.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandoverRequest {
+    /// Another register than the request named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub register: Option<RegisterKind>,
+    /// Shorter life than configured, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifetime_seconds: Option<u32>,
+}
+
+/// `POST /v1/verifications/{id}/cancel`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cancel {
+    /// Who cancelled.
+    pub reason: CancelReason,
+}
+
+/// Who cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelReason {
+    /// The cashier.
+    Cashier,
+    /// The payer.
+    Payer,
+}
+
+/// `GET /v1/terminal`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TerminalStatus {
+    /// The terminal.
+    #[schema(value_type = String)]
+    pub terminal: TerminalId,
+    /// Whether a request would be taken now.
+    pub state: TerminalState,
+    /// What it can capture.
+    #[schema(value_type = Vec<String>)]
+    pub modalities: Vec<Modality>,
+    /// Ways to the register.
+    pub registers: Vec<RegisterKind>,
+    /// Software version.
+    pub version: String,
+}
+
+/// Whether a terminal would take a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TerminalState {
+    /// Yes.
+    Ready,
+    /// A payer is being verified.
+    Busy,
+    /// The verification program does not answer.
+    Degraded,
+}

@@ -1,0 +1,96 @@
+//! The inner interface between terminal and verification program, over the site's own Unix socket. The terminal
+//! wakes the program; pad and reader bring what the payer gives.
+
+use std::collections::BTreeMap;
+
+use selfsame_domain::id::{SessionId, VerificationId};
+use selfsame_domain::sensor::Modality;
+use selfsame_domain::time::Timestamp;
+use selfsame_domain::timing::Timings;
+use serde::{Deserialize, Serialize};
+
+use crate::account::Identifier;
+use crate::interface::{Outcome, SessionError, SessionState};
+
+/// `POST /v1/wake`: verify a payer. Answered at once with the first [`Progress`]; a second wake replaces the first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wake {
+    /// The terminal's session.
+    pub session: SessionId,
+    /// What to capture.
+    pub modality: Modality,
+    /// What the payer gave, if the register took it.
+    pub identifier: Option<Identifier>,
+    /// When to give up, in milliseconds from now.
+    pub deadline_ms: u64,
+}
+
+/// `GET /v1/progress?session=..&after=..` (long poll): where the program stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The terminal's session.
+    pub session: SessionId,
+    /// Raised by every change.
+    pub sequence: u64,
+    /// Where it stands.
+    pub state: SessionState,
+    /// What the payer should do.
+    pub guidance: Option<String>,
+    /// How it ended; when `done`.
+    pub verdict: Option<Verdict>,
+    /// Stages in microseconds.
+    pub timings: Timings,
+}
+
+/// How the program ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Passed, declined, canceled, timed out or failed.
+    pub outcome: Outcome,
+    /// Why it failed.
+    pub error: Option<SessionError>,
+    /// The server's verification, if one was opened.
+    pub verification: Option<VerificationId>,
+    /// First character of the payer's name and stars.
+    pub payer_display: Option<String>,
+    /// Until when codes can be asked for.
+    pub pass_expires_at: Option<Timestamp>,
+}
+
+/// `POST /v1/cancel`: stop; the capture device is free when this is answered.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CancelWake {
+    /// The terminal's session.
+    pub session: SessionId,
+}
+
+/// `POST /v1/identifier`: the pad's digits.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PadInput {
+    /// What was typed.
+    pub identifier: Identifier,
+}
+
+/// `POST /v1/presses`: a synthetic finger touches the synthetic reader. Test sites only.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyntheticPress {
+    /// Names the finger for ever.
+    pub finger: u64,
+    /// Names the press for ever.
+    pub press: u64,
+}
+
+/// `GET /v1/verifier`: whether the program answers and what it can capture.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VerifierStatus {
+    /// What it can capture.
+    pub modalities: Vec<Modality>,
+    /// Kind of source: `synthetic`, `file` or `external`.
+    pub source: String,
+    /// Counters since it started: presses taken, sessions ended by outcome.
+    pub counters: BTreeMap<String, u64>,
+}
