@@ -20,7 +20,7 @@ pub struct TimestampError {
 impl Timestamp {
     /// Latest point in time: 9999-12-30, a day short of the last one that RFC 3339 can write, so that it exists in
     /// every time zone.
-    pub const MAX: Timestamp = Timestamp(253_402_207_200_999);
+    pub const MAX: Timestamp = Timestamp(253_402_207_199_999);
 
     /// From milliseconds since 1970, clamped to the years 1970 to 9999.
     pub fn from_millis(millis: i64) -> Self {
