@@ -1,5 +1,6 @@
 //! Enrolment at a desk: with a consent in force, several samples of one finger or face become templates.
 
+pub use selfsame_domain::enrolment::EnrolmentState;
 use selfsame_domain::id::{AccountId, ConsentId, EnrolmentId, TerminalId};
 use selfsame_domain::sensor::Modality;
 use selfsame_domain::time::Timestamp;
@@ -33,29 +34,6 @@ pub struct NewEnrolment {
     pub instance: u8,
 }
 
-/// Where an enrolment stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum EnrolmentState {
-    /// Samples are awaited.
-    Capturing,
-    /// The templates are in use.
-    Active,
-    /// Withdrawn or replaced: the templates are destroyed.
-    Revoked,
-}
-
-impl EnrolmentState {
-    /// The value on the wire and in the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            EnrolmentState::Capturing => "capturing",
-            EnrolmentState::Active => "active",
-            EnrolmentState::Revoked => "revoked",
-        }
-    }
-}
-
 /// An enrolment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Enrolment {
@@ -73,7 +51,8 @@ pub struct Enrolment {
     pub modality: Modality,
     /// Which one of several.
     pub instance: u8,
-    /// Where it stands.
+    /// `capturing`, `active` or `revoked`.
+    #[schema(value_type = String, example = "capturing")]
     pub state: EnrolmentState,
     /// The nonce for the samples; while `capturing`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -2,32 +2,13 @@
 
 use selfsame_domain::id::{KeyId, MerchantId, StoreId, TerminalId};
 use selfsame_domain::site::Mode;
+pub use selfsame_domain::terminal::Purpose;
 use selfsame_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::bytes::Bytes;
 use crate::merchant::Secret;
-
-/// What a terminal is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Purpose {
-    /// At a till: verifies payers.
-    Till,
-    /// At a staffed desk: enrols people.
-    Desk,
-}
-
-impl Purpose {
-    /// The value on the wire and in the store.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Purpose::Till => "till",
-            Purpose::Desk => "desk",
-        }
-    }
-}
 
 /// `POST /v1/terminals`: a terminal that waits for its activation.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -40,6 +21,7 @@ pub struct NewTerminal {
     #[schema(example = "Till 1")]
     pub name: String,
     /// What it is for.
+    #[schema(value_type = String, example = "till")]
     pub purpose: Purpose,
 }
 
@@ -90,6 +72,7 @@ pub struct ActivatedTerminal {
     #[schema(value_type = String)]
     pub store: StoreId,
     /// What it is for.
+    #[schema(value_type = String, example = "till")]
     pub purpose: Purpose,
     /// Live or test site.
     #[schema(value_type = String, example = "test")]

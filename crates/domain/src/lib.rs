@@ -9,6 +9,8 @@
 pub mod account;
 pub mod clock;
 pub mod consent;
+pub mod enrolment;
+pub mod envelope;
 pub mod id;
 pub mod ledger;
 pub mod money;
@@ -17,6 +19,7 @@ pub mod payment_code;
 pub mod reference;
 pub mod sensor;
 pub mod site;
+pub mod terminal;
 pub mod text;
 pub mod time;
 pub mod timing;

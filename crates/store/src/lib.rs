@@ -1,1 +1,63 @@
-//! All SQL of the product.
+//! Everything the payment server remembers, and all SQL of the product.
+//!
+//! One file per noun. Methods of [`Store`] are named transactions: they read, decide if `domain` has something to
+//! decide, write and commit as one. Writes go through one thread with one connection (SQLite has one writer
+//! anyway), reads through a few read-only connections. Called by `server` only; knows nothing of HTTP.
+
+mod account;
+mod api_key;
+mod attempt;
+mod connection;
+mod consent;
+mod enrolment;
+mod error;
+mod ledger;
+mod merchant;
+mod migration;
+mod payment;
+mod payment_code;
+mod row;
+mod signature;
+mod site;
+mod template;
+mod terminal;
+mod verification;
+
+use std::path::Path;
+
+pub use account::{Account, AccountCreated, NewAccount};
+pub use api_key::{ApiKey, Role};
+pub use attempt::Attempt;
+pub use consent::{Consent, NewConsent};
+pub use enrolment::{Enrolment, NewEnrolment};
+pub use error::StoreError;
+pub use ledger::{LedgerAudit, SlotAudit};
+pub use merchant::{MerchantCreated, NewMerchant};
+pub use payment::{BatchOutcome, BatchTimes};
+pub use payment_code::{IssueRefusal, NewPaymentCode};
+pub use site::Site;
+pub use template::{CandidateTemplates, NewTemplate, StoredTemplate, WrappedKey};
+pub use terminal::{ActivationRefusal, DeviceKey, NewTerminal, Terminal};
+pub use verification::{Lookup, NewVerification, SubmissionRefusal, Verification};
+
+use connection::{Readers, Writer};
+
+/// The site's database and, apart from it, the subject keys.
+pub struct Store {
+    writer: Writer,
+    readers: Readers,
+    keys: Writer,
+}
+
+impl Store {
+    /// Opens both files, brings their schema up to date and starts the writer threads. Makes the files if they are
+    /// absent; see [`Store::create_site`] for a new site.
+    pub fn open(site_database: &Path, keys_database: &Path) -> Result<Self, StoreError> {
+        let mut site = connection::open_site(site_database)?;
+        migration::migrate(&mut site, migration::SITE)?;
+        let mut keys = connection::open_keys(keys_database)?;
+        migration::migrate(&mut keys, migration::KEYS)?;
+        let readers = Readers::open(site_database)?;
+        Ok(Self { writer: Writer::start("site", site), readers, keys: Writer::start("keys", keys) })
+    }
+}

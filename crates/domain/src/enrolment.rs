@@ -1,0 +1,15 @@
+//! Enrolment: from consent to templates in use.
+
+use crate::text::text_enum;
+
+text_enum! {
+    /// Where an enrolment stands.
+    EnrolmentState {
+        /// Samples are awaited.
+        Capturing = "capturing",
+        /// The templates are in use.
+        Active = "active",
+        /// Withdrawn or replaced: the templates are destroyed.
+        Revoked = "revoked",
+    }
+}

@@ -1,0 +1,169 @@
+//! Connections: one writer thread per file, a few read-only connections beside it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use crate::error::{Result, StoreError};
+
+/// Transactions that may wait for the writer. Payments wait in the server's queue, in batches, so this is reached
+/// only when the disk stands still.
+const WRITER_QUEUE: usize = 1024;
+
+/// Read-only connections: more would not help on the small machines that sites run on.
+const READERS: usize = 4;
+
+/// How long a connection waits for a lock. Only a backup program can hold one against us.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Prepared statements that a connection keeps.
+const STATEMENTS: usize = 128;
+
+fn open(path: &Path, flags: OpenFlags) -> std::result::Result<Connection, StoreError> {
+    let error = |source| StoreError::Open { path: path.to_owned(), source };
+    let connection =
+        Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(error)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+fn with_pragmas(path: &Path, pragmas: &str) -> std::result::Result<Connection, StoreError> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+    let error = |source| StoreError::Open { path: path.to_owned(), source };
+    connection.execute_batch(pragmas).map_err(error)?;
+    Ok(connection)
+}
+
+/// The site's database: write-ahead log for readers beside the writer, synced at every commit.
+pub(crate) fn open_site(path: &Path) -> std::result::Result<Connection, StoreError> {
+    with_pragmas(path, "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on;")
+}
+
+/// The subject keys: no write-ahead log and deleted content overwritten, so that a destroyed key is gone from the
+/// file as soon as the transaction is.
+pub(crate) fn open_keys(path: &Path) -> std::result::Result<Connection, StoreError> {
+    with_pragmas(
+        path,
+        "pragma journal_mode = truncate; pragma synchronous = full; pragma secure_delete = on;",
+    )
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// A thread that owns the writing connection of one file.
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Writer {
+    pub(crate) fn start(name: &str, mut connection: Connection) -> Self {
+        let (jobs, mut waiting) = mpsc::channel::<Job>(WRITER_QUEUE);
+        let work = move || {
+            while let Some(job) = waiting.blocking_recv() {
+                job(&mut connection);
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("store-{name}"));
+        thread.spawn(work).expect("the operating system starts a thread at process start");
+        Self { jobs }
+    }
+
+    /// Runs a named transaction; it is committed when `work` succeeds and rolled back otherwise.
+    pub(crate) async fn write<T, F>(
+        &self,
+        transaction: &'static str,
+        work: F,
+    ) -> std::result::Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // A caller that went away does not stop the transaction: it was asked for.
+            let _ = reply.send(run(connection, transaction, work));
+        });
+        self.jobs.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+        })?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+fn run<T>(
+    connection: &mut Connection,
+    transaction: &'static str,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T>,
+) -> std::result::Result<T, StoreError> {
+    let rolled_back = |source| StoreError::RolledBack { transaction, source };
+    let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(rolled_back)?;
+    // Dropping an unfinished transaction rolls it back.
+    let value = work(&begun).map_err(rolled_back)?;
+    begun.commit().map_err(|source| commit_error(transaction, source))?;
+    Ok(value)
+}
+
+/// A full disk or a lock fails a commit before anything counts; an input or output error may come after.
+fn commit_error(transaction: &'static str, source: rusqlite::Error) -> StoreError {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt) | None => {
+            StoreError::OutcomeUnknown { transaction, source }
+        }
+        Some(_) => StoreError::RolledBack { transaction, source },
+    }
+}
+
+/// Read-only connections.
+pub(crate) struct Readers {
+    path: PathBuf,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Readers {
+    pub(crate) fn open(path: &Path) -> std::result::Result<Self, StoreError> {
+        // One connection now, so that a database that cannot be read is found at start.
+        let first = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        Ok(Self {
+            path: path.to_owned(),
+            idle: Arc::new(Mutex::new(vec![first])),
+            permits: Arc::new(Semaphore::new(READERS)),
+        })
+    }
+
+    /// Runs reads on one snapshot of the database.
+    pub(crate) async fn read<T, F>(
+        &self,
+        transaction: &'static str,
+        work: F,
+    ) -> std::result::Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let idle = self.idle.clone();
+        let path = self.path.clone();
+        let task = move || {
+            let kept = idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+            };
+            let failed = |source| StoreError::RolledBack { transaction, source };
+            let value = {
+                let snapshot = connection.transaction().map_err(failed)?;
+                work(&snapshot).map_err(failed)?
+            };
+            idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(connection);
+            drop(permit);
+            Ok(value)
+        };
+        tokio::task::spawn_blocking(task).await.map_err(|_| StoreError::Closed)?
+    }
+}

@@ -1,0 +1,49 @@
+//! Why the store did not do what was asked.
+
+use std::path::PathBuf;
+
+/// A failed store operation. Refusals that callers expect are values of the operations, not errors.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A database file could not be opened.
+    #[error("failed to open the database `{path}`")]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The file was written by a newer version.
+    #[error("the database has schema {found}, this program knows up to {known}: use the newer program")]
+    SchemaTooNew {
+        /// Version in the file.
+        found: i64,
+        /// Latest version known.
+        known: i64,
+    },
+    /// The writer's queue is full: nothing was done, try again.
+    #[error("the store is overloaded")]
+    Overloaded,
+    /// Nothing was written; trying again may help (disk full, locked, gone).
+    #[error("the transaction `{transaction}` was rolled back")]
+    RolledBack {
+        /// Name of the transaction.
+        transaction: &'static str,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The commit failed in a way that leaves open whether it is on disk: look it up by its reference.
+    #[error("it is not known whether the transaction `{transaction}` was committed")]
+    OutcomeUnknown {
+        /// Name of the transaction.
+        transaction: &'static str,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// The writer thread is gone: the process is shutting down or has failed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Inside transactions everything is an SQLite error; they are named when they leave.
+pub(crate) type Result<T> = std::result::Result<T, rusqlite::Error>;

@@ -1,0 +1,29 @@
+//! Schema versions: forward only, one transaction each. The version is SQLite's `user_version`.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use crate::error::StoreError;
+
+/// Migrations of one file, in order. Never edited once released; a new one is appended.
+type Migrations = &'static [&'static str];
+
+/// The site's database.
+pub(crate) const SITE: Migrations = &[include_str!("../migrations/site/0001_create_site.sql")];
+
+/// The subject keys.
+pub(crate) const KEYS: Migrations = &[include_str!("../migrations/keys/0001_create_subject_keys.sql")];
+
+/// Brings the schema up to date; refuses a file that a newer program wrote.
+pub(crate) fn migrate(connection: &mut Connection, migrations: Migrations) -> Result<(), StoreError> {
+    let failed = |source| StoreError::RolledBack { transaction: "schema_migrate", source };
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let found: i64 = transaction.query_row("pragma user_version", [], |row| row.get(0)).map_err(failed)?;
+    let known = i64::try_from(migrations.len()).expect("a handful of migrations");
+    let done = usize::try_from(found).ok().filter(|done| *done <= migrations.len());
+    let done = done.ok_or(StoreError::SchemaTooNew { found, known })?;
+    for migration in &migrations[done..] {
+        transaction.execute_batch(migration).map_err(failed)?;
+    }
+    transaction.pragma_update(None, "user_version", known).map_err(failed)?;
+    transaction.commit().map_err(failed)
+}

@@ -1,0 +1,75 @@
+//! The site itself: mode, currency and the slot that this server writes.
+
+use rusqlite::{OptionalExtension, params};
+use selfsame_domain::ledger::CHAIN_START;
+use selfsame_domain::money::Currency;
+use selfsame_domain::site::Mode;
+use selfsame_domain::time::Timestamp;
+
+use crate::error::StoreError;
+use crate::{Store, row};
+
+/// Number of the only slot of an embedded database.
+pub(crate) const SLOT: u32 = 0;
+
+/// What a site is, for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Live or test.
+    pub mode: Mode,
+    /// The one currency of its wallets.
+    pub currency: Currency,
+}
+
+impl Store {
+    /// Makes the site. Answers `false` if there is one already.
+    pub async fn create_site(&self, site: Site, now: Timestamp) -> Result<bool, StoreError> {
+        self.writer
+            .write("site_create", move |tx| {
+                let added = tx.execute(
+                    "insert into site (id, mode, currency, created_at)
+                     values (1, ?1, ?2, ?3)
+                     on conflict (id) do nothing",
+                    params![site.mode.as_str(), site.currency.code(), now.as_millis()],
+                )?;
+                tx.execute(
+                    "insert into slots (slot, epoch, sequence, hash)
+                     values (?1, 0, 0, ?2)
+                     on conflict (slot) do nothing",
+                    params![SLOT, CHAIN_START],
+                )?;
+                Ok(added == 1)
+            })
+            .await
+    }
+
+    /// The site, or `None` if it was never made.
+    pub async fn site(&self) -> Result<Option<Site>, StoreError> {
+        self.readers
+            .read("site_read", |tx| {
+                tx.query_row("select mode, currency from site where id = 1", [], |found| {
+                    let mode: String = found.get(0)?;
+                    let mode = if mode == Mode::Live.as_str() { Mode::Live } else { Mode::Test };
+                    Ok(Site { mode, currency: row::text(found, 1)? })
+                })
+                .optional()
+            })
+            .await
+    }
+
+    /// Takes over the slot: raises its epoch, so that an earlier writer that is still around writes nothing more.
+    pub async fn take_over_slot(&self) -> Result<u64, StoreError> {
+        self.writer
+            .write("slot_take_over", |tx| {
+                tx.query_row(
+                    "update slots
+                     set epoch = epoch + 1
+                     where slot = ?1
+                     returning epoch",
+                    params![SLOT],
+                    |found| row::integer(found, 0),
+                )
+            })
+            .await
+    }
+}

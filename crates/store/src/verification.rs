@@ -1,0 +1,269 @@
+//! Verifications of payers at tills.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use selfsame_domain::account::IdentifierKind;
+use selfsame_domain::id::{AccountId, TerminalId, VerificationId};
+use selfsame_domain::reference::Reference;
+use selfsame_domain::sensor::{Modality, SensorGrade};
+use selfsame_domain::time::Timestamp;
+use selfsame_domain::timing::Timings;
+use selfsame_domain::verification::State;
+
+use crate::error::{Result, StoreError};
+use crate::terminal::Terminal;
+use crate::{Store, row};
+
+/// How an identifier is looked up: by a keyed hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// Kind of the identifier.
+    pub kind: IdentifierKind,
+    /// HMAC of its canonical text under the server's pepper.
+    pub mac: [u8; 32],
+}
+
+/// A verification to be opened.
+#[derive(Clone, Debug)]
+pub struct NewVerification {
+    /// The verification.
+    pub verification: VerificationId,
+    /// The till's terminal.
+    pub terminal: Terminal,
+    /// The terminal's own reference.
+    pub request_ref: Reference,
+    /// What will be captured.
+    pub modality: Modality,
+    /// How it will be captured.
+    pub sensor_grade: SensorGrade,
+    /// What the payer gave.
+    pub lookup: Lookup,
+    /// Why nothing may be captured; `None` if candidates were selected.
+    pub refused: Option<&'static str>,
+    /// Nonce for the samples.
+    pub nonce: [u8; 32],
+    /// Usable samples that may be sent.
+    pub attempts: u32,
+    /// Until when samples are awaited.
+    pub expires_at: Timestamp,
+}
+
+/// A verification as stored.
+#[derive(Clone, Debug)]
+pub struct Verification {
+    /// The verification.
+    pub verification: VerificationId,
+    /// The till's terminal.
+    pub terminal: TerminalId,
+    /// What is captured.
+    pub modality: Modality,
+    /// How it is captured.
+    pub sensor_grade: SensorGrade,
+    /// What the payer gave.
+    pub lookup: Lookup,
+    /// Where it stands.
+    pub state: State,
+    /// Why it failed, for the operator only.
+    pub reason: Option<String>,
+    /// Nonce for the next samples.
+    pub nonce: Option<Vec<u8>>,
+    /// Usable samples that may still be sent.
+    pub attempts_left: u32,
+    /// Who it was; when passed.
+    pub account: Option<AccountId>,
+    /// Until when this state lasts.
+    pub expires_at: Timestamp,
+    /// Stages so far.
+    pub timings: Timings,
+}
+
+/// Why samples are not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubmissionRefusal {
+    /// No such verification or enrolment of this terminal.
+    NotFound,
+    /// It does not wait for samples, or no longer.
+    NotCapturing,
+    /// Another nonce than the one that is due.
+    NonceUsed,
+}
+
+const VERIFICATION: &str =
+    "select id, terminal_id, modality, sensor_grade, identifier_kind, identifier_lookup, state,
+         reason, nonce, attempts_left, account_id, expires_at, timings
+     from verifications";
+
+fn read_verification(found: &rusqlite::Row<'_>) -> Result<Verification> {
+    let timings: String = found.get(12)?;
+    Ok(Verification {
+        verification: row::text(found, 0)?,
+        terminal: row::text(found, 1)?,
+        modality: row::text(found, 2)?,
+        sensor_grade: row::text(found, 3)?,
+        lookup: Lookup { kind: row::text(found, 4)?, mac: row::array(found, 5)? },
+        state: row::text(found, 6)?,
+        reason: found.get(7)?,
+        nonce: found.get(8)?,
+        attempts_left: row::integer(found, 9)?,
+        account: row::optional_text(found, 10)?,
+        expires_at: row::timestamp(found, 11)?,
+        timings: serde_json::from_str(&timings).unwrap_or_default(),
+    })
+}
+
+fn find(tx: &Transaction<'_>, verification: VerificationId) -> Result<Option<Verification>> {
+    let sql = format!("{VERIFICATION} where id = ?1");
+    tx.prepare_cached(&sql)?.query_row(params![verification.to_string()], read_verification).optional()
+}
+
+fn insert(tx: &Transaction<'_>, new: &NewVerification, now: Timestamp) -> Result<()> {
+    let (state, nonce) = match new.refused {
+        Some(_) => (State::Failed, None),
+        None => (State::Capturing, Some(new.nonce)),
+    };
+    tx.prepare_cached(
+        "insert into verifications (id, terminal_id, store_id, merchant_id, request_ref, modality, sensor_grade,
+             identifier_kind, identifier_lookup, state, reason, nonce, attempts_left, expires_at, timings, created_at,
+             updated_by)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, '{}', ?15, 'verification_create')",
+    )?
+    .execute(params![
+        new.verification.to_string(),
+        new.terminal.terminal.to_string(),
+        new.terminal.store.to_string(),
+        new.terminal.merchant.to_string(),
+        new.request_ref.as_str(),
+        new.modality.as_str(),
+        new.sensor_grade.as_str(),
+        new.lookup.kind.as_str(),
+        new.lookup.mac,
+        state.as_str(),
+        new.refused,
+        nonce,
+        new.attempts,
+        new.expires_at.as_millis(),
+        now.as_millis(),
+    ])?;
+    Ok(())
+}
+
+impl Store {
+    /// Opens a verification, or answers the one that this terminal opened under the same reference. Ends whatever
+    /// this terminal had open before: the next payer has come. A code that was already handed over stays good until
+    /// it expires, but no further one is issued.
+    pub async fn create_verification(
+        &self,
+        new: NewVerification,
+        now: Timestamp,
+    ) -> std::result::Result<Verification, StoreError> {
+        self.writer
+            .write("verification_create", move |tx| {
+                let terminal = new.terminal.terminal.to_string();
+                let sql = format!("{VERIFICATION} where terminal_id = ?1 and request_ref = ?2");
+                let earlier = tx
+                    .prepare_cached(&sql)?
+                    .query_row(params![terminal, new.request_ref.as_str()], read_verification)
+                    .optional()?;
+                if let Some(earlier) = earlier {
+                    return Ok(earlier);
+                }
+                tx.prepare_cached(
+                    "update verifications
+                     set state = 'ended', nonce = null, updated_by = 'verification_create'
+                     where terminal_id = ?1 and state in ('capturing', 'passed')",
+                )?
+                .execute(params![terminal])?;
+                insert(tx, &new, now)?;
+                find(tx, new.verification)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+            })
+            .await
+    }
+
+    /// A verification.
+    pub async fn verification(
+        &self,
+        verification: VerificationId,
+    ) -> std::result::Result<Option<Verification>, StoreError> {
+        self.readers.read("verification_read", move |tx| find(tx, verification)).await
+    }
+
+    /// Takes the nonce of a verification away for one submission.
+    pub async fn take_verification_nonce(
+        &self,
+        verification: VerificationId,
+        terminal: TerminalId,
+        nonce: Vec<u8>,
+        now: Timestamp,
+    ) -> std::result::Result<std::result::Result<Verification, SubmissionRefusal>, StoreError> {
+        self.writer
+            .write("verification_take_nonce", move |tx| {
+                let Some(found) = find(tx, verification)?.filter(|found| found.terminal == terminal) else {
+                    return Ok(Err(SubmissionRefusal::NotFound));
+                };
+                if found.state != State::Capturing || now >= found.expires_at {
+                    return Ok(Err(SubmissionRefusal::NotCapturing));
+                }
+                if found.nonce.as_ref().is_none_or(|expected| *expected != nonce) {
+                    return Ok(Err(SubmissionRefusal::NonceUsed));
+                }
+                tx.execute(
+                    "update verifications set nonce = null, updated_by = 'verification_take_nonce' where id = ?1",
+                    params![verification.to_string()],
+                )?;
+                Ok(Ok(found))
+            })
+            .await
+    }
+
+    /// Writes what a submission came to. Answers `false`, and writes nothing, if the verification was ended in the
+    /// meantime.
+    pub async fn conclude_verification(
+        &self,
+        concluded: Verification,
+    ) -> std::result::Result<bool, StoreError> {
+        let timings = serde_json::to_string(&concluded.timings).expect("timings always serialize");
+        self.writer
+            .write("verification_conclude", move |tx| {
+                let changed = tx
+                    .prepare_cached(
+                        "update verifications
+                         set state = ?2, reason = ?3, nonce = ?4, attempts_left = ?5, account_id = ?6, expires_at = ?7,
+                             timings = ?8, updated_by = 'verification_conclude'
+                         where id = ?1 and state = 'capturing'",
+                    )?
+                    .execute(params![
+                        concluded.verification.to_string(),
+                        concluded.state.as_str(),
+                        concluded.reason,
+                        concluded.nonce,
+                        concluded.attempts_left,
+                        concluded.account.map(|id| id.to_string()),
+                        concluded.expires_at.as_millis(),
+                        timings,
+                    ])?;
+                Ok(changed == 1)
+            })
+            .await
+    }
+
+    /// Ends a verification: no further codes, and the one that was issued is revoked. Answers `false` if this
+    /// terminal has no such verification.
+    pub async fn end_verification(
+        &self,
+        verification: VerificationId,
+        terminal: TerminalId,
+    ) -> std::result::Result<bool, StoreError> {
+        self.writer
+            .write("verification_end", move |tx| {
+                let ids = params![verification.to_string(), terminal.to_string()];
+                let changed = tx.execute(
+                    "update verifications
+                     set state = case when state in ('capturing', 'passed') then 'ended' else state end,
+                         nonce = null, code_id = null, updated_by = 'verification_end'
+                     where id = ?1 and terminal_id = ?2",
+                    ids,
+                )?;
+                Ok(changed == 1)
+            })
+            .await
+    }
+}
