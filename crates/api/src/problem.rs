@@ -141,9 +141,6 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026-11-24T15:38:15.007Z")]
     pub server_time: Option<String>,
-    /// Name of the request, to find it in the logs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
 }
 
 impl Problem {
@@ -158,7 +155,6 @@ impl Problem {
             decline_code: None,
             payment: None,
             server_time: None,
-            request_id: None,
         }
     }
 

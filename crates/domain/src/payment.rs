@@ -241,6 +241,22 @@ pub enum Refusal {
     Declined(DeclineCode),
 }
 
+impl Refusal {
+    /// The reason as recorded; declines by their own code.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Refusal::ReferenceConflict(_) => "reference_conflict",
+            Refusal::AccountNotFound => "account_not_found",
+            Refusal::CodeNotFound => "code_not_found",
+            Refusal::CodeAlreadyUsed => "code_already_used",
+            Refusal::CodeRevoked => "code_revoked",
+            Refusal::CodeExpired => "code_expired",
+            Refusal::CurrencyMismatch => "currency_mismatch",
+            Refusal::Declined(decline) => decline.as_str(),
+        }
+    }
+}
+
 /// The answer to one request, in the order of the batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {

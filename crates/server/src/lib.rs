@@ -1,1 +1,280 @@
-//! The payment server.
+//! The payment server: accounts, consents, enrolments, verifications, payment codes, payments and the ledger over
+//! HTTP. Steps 2 (decision), 3, 4 and 5 of the method.
+//!
+//! One file per noun with handler and use case together: a handler reads the request, asks `domain` where something
+//! is to be decided, calls one named transaction of `store`, and answers. Terminals call with signed requests,
+//! merchants and the operator with keys. The server never decodes an image and never holds a key that opens a
+//! template or a frame: that is the matcher's, behind [`matcher`].
+
+mod account;
+mod authentication;
+mod clock;
+mod consent;
+mod enrolment;
+mod health;
+mod ledger;
+mod matcher;
+mod merchant;
+mod payment;
+mod payment_code;
+mod profile;
+mod queue;
+mod refusal;
+mod terminal;
+mod top_up;
+mod verification;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::HeaderValue;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use selfsame_api::problem::{Problem, ProblemCode};
+use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
+use selfsame_domain::envelope::KeyEncryptionKey;
+use selfsame_domain::id::RequestId;
+use selfsame_domain::payment_code::Prefix;
+use selfsame_domain::site::Mode;
+use selfsame_domain::time::Timestamp;
+use selfsame_domain::verification::Policy;
+use selfsame_store::{Site, Store, StoreError};
+use tokio::net::TcpListener;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use zeroize::Zeroizing;
+
+use crate::matcher::Matcher;
+use crate::queue::PaymentQueue;
+
+pub use crate::authentication::{ApiKeySecret, hash_api_key, new_api_key};
+
+/// Largest ordinary body, in bytes. The largest real one is an account with a long name.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// How long running requests may finish after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Header that names a request, in answers and logs.
+const REQUEST_ID_HEADER: &str = "request-id";
+
+/// What the server is told at start.
+pub struct Config {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The site's database.
+    pub site_database: PathBuf,
+    /// The subject keys.
+    pub keys_database: PathBuf,
+    /// The matcher's socket.
+    pub matcher_socket: PathBuf,
+    /// Keys of the server.
+    pub secrets: Secrets,
+    /// Two digits at the head of codes; the mode's default if absent.
+    pub code_prefix: Option<Prefix>,
+    /// Life of a code, in seconds.
+    pub code_lifetime_seconds: u32,
+    /// The most that one code may be charged with, minor units.
+    pub amount_minor_max: i64,
+    /// How long codes may be asked for after a pass, in seconds.
+    pub pass_lifetime_seconds: u32,
+    /// When a comparison is a match.
+    pub policy: Policy,
+}
+
+/// Keys of the server, from the site's secrets folder.
+pub struct Secrets {
+    /// Keys the hashes of codes. 32 random bytes.
+    pub code_pepper: Zeroizing<[u8; 32]>,
+    /// Keys the hashes of identifiers. 32 random bytes.
+    pub identifier_pepper: Zeroizing<[u8; 32]>,
+    /// Wraps the keys of profiles (names, phone numbers).
+    pub profile_key: KeyEncryptionKey,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A database could not be opened or brought up to date.
+    #[error("failed to open the site's databases")]
+    Store(#[from] StoreError),
+    /// The folder holds no site.
+    #[error("there is no site in `{0}`: make one with `selfsame init`")]
+    NoSite(PathBuf),
+    /// A setting does not fit the site.
+    #[error("setting `{setting}`: {reason}")]
+    Setting {
+        /// Which one.
+        setting: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The address is in use or not ours.
+    #[error("failed to listen on {address}: is another server running there? Set another `listen` address")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Serving failed.
+    #[error("the server stopped serving")]
+    Serve(#[source] io::Error),
+}
+
+/// What all handlers share.
+struct App {
+    store: Arc<Store>,
+    queue: PaymentQueue,
+    matcher: Matcher,
+    clock: Arc<AdvancingClock<SystemClock>>,
+    site: Site,
+    prefix: Prefix,
+    config: Config,
+}
+
+type AppState = Arc<App>;
+
+impl App {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// Bytes of the operating system's generator. The one place where randomness enters the server.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system's generator always answers");
+    bytes
+}
+
+/// A server that listens but does not answer yet.
+pub struct Server {
+    app: AppState,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Opens the databases and the port.
+    pub async fn bind(config: Config, clock: Arc<AdvancingClock<SystemClock>>) -> Result<Self, ServerError> {
+        let store = Arc::new(Store::open(&config.site_database, &config.keys_database)?);
+        let site = store.site().await?;
+        let site = site.ok_or_else(|| ServerError::NoSite(config.site_database.clone()))?;
+        check_settings(&config, site.mode)?;
+        store.take_over_slot().await?;
+        let listen = |source| ServerError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let matcher = Matcher::new(&config.matcher_socket, clock.clone());
+        let queue = PaymentQueue::start(store.clone(), clock.clone());
+        let prefix = config.code_prefix.unwrap_or_else(|| Prefix::default_for(site.mode));
+        let app = Arc::new(App { store, queue, matcher, clock, site, prefix, config });
+        Ok(Self { app, listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `shutdown` is done, then finishes what is running.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
+        let (router, _) = routes().split_for_parts();
+        let router = selfsame_api::serve::with_fallbacks(router)
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(middleware::from_fn(name_request))
+            .with_state(self.app);
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let signal = async move {
+            shutdown.await;
+            let _ = stop.send(());
+        };
+        let serving = axum::serve(self.listener, router).with_graceful_shutdown(signal);
+        let drained = async {
+            let _ = stopped.await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        tokio::select! {
+            served = async { serving.await } => served.map_err(ServerError::Serve),
+            () = drained => Ok(()),
+        }
+    }
+}
+
+fn check_settings(config: &Config, mode: Mode) -> Result<(), ServerError> {
+    let lifetimes = code_lifetimes(mode);
+    if !lifetimes.contains(&config.code_lifetime_seconds) {
+        let reason = format!("{} is outside {lifetimes:?}", config.code_lifetime_seconds);
+        return Err(ServerError::Setting { setting: "code_lifetime_seconds", reason });
+    }
+    if config.amount_minor_max < 1 {
+        let reason = "must be 1 or more".to_owned();
+        return Err(ServerError::Setting { setting: "amount_minor_max", reason });
+    }
+    Ok(())
+}
+
+/// Lifetimes that a code may have, in seconds.
+fn code_lifetimes(mode: Mode) -> std::ops::RangeInclusive<u32> {
+    use selfsame_domain::payment_code::{CODE_LIFETIME_SECONDS_LIVE, CODE_LIFETIME_SECONDS_TEST};
+    match mode {
+        Mode::Live => CODE_LIFETIME_SECONDS_LIVE,
+        Mode::Test => CODE_LIFETIME_SECONDS_TEST,
+    }
+}
+
+/// Names every request and refuses the idempotency header that others use, instead of ignoring it.
+async fn name_request(request: Request, next: Next) -> Response {
+    let id = RequestId::new(SystemClock.now(), random());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let mut response = if request.headers().contains_key("idempotency-key") {
+        Problem::new(ProblemCode::IdempotencyKeyNotSupported).into_response()
+    } else {
+        next.run(request).await
+    };
+    let status = response.status().as_u16();
+    tracing::info!(request.id = %id, http.method = %method, http.path = path, http.status = status, "answered a request");
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID_HEADER, value);
+    }
+    response
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Selfsame payment server",
+    description = "Biometric payment for closed-loop money. Terminals sign their requests (RFC 9421, Ed25519), \
+                   merchants and the operator send a bearer key. Refusals are RFC 9457 problem documents with a \
+                   stable `code`.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0")
+))]
+struct Document;
+
+fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(health::routes())
+        .merge(merchant::routes())
+        .merge(terminal::routes())
+        .merge(account::routes())
+        .merge(consent::routes())
+        .merge(enrolment::routes())
+        .merge(top_up::routes())
+        .merge(verification::routes())
+        .merge(payment_code::routes())
+        .merge(payment::routes())
+        .merge(ledger::routes())
+        .merge(clock::routes())
+}
+
+/// The OpenAPI 3.1 document of the payment server, as pretty JSON.
+pub fn openapi_json() -> String {
+    let (_, document) = routes().split_for_parts();
+    document.to_pretty_json().expect("the document always serializes")
+}

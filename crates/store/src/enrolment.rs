@@ -51,16 +51,18 @@ pub struct Enrolment {
     pub state: EnrolmentState,
     /// Until when samples are awaited.
     pub expires_at: Timestamp,
+    /// Nonce for the samples; `None` while some are being looked at.
+    pub nonce: Option<Vec<u8>>,
 }
 
-fn find(tx: &Transaction<'_>, enrolment: EnrolmentId) -> Result<Option<(Enrolment, Option<Vec<u8>>)>> {
+fn find(tx: &Transaction<'_>, enrolment: EnrolmentId) -> Result<Option<Enrolment>> {
     tx.query_row(
         "select account_id, consent_id, terminal_id, modality, instance, state, expires_at, nonce
          from enrolments
          where id = ?1",
         params![enrolment.to_string()],
         |found| {
-            let enrolment = Enrolment {
+            Ok(Enrolment {
                 enrolment,
                 account: row::text(found, 0)?,
                 consent: row::text(found, 1)?,
@@ -69,8 +71,8 @@ fn find(tx: &Transaction<'_>, enrolment: EnrolmentId) -> Result<Option<(Enrolmen
                 instance: row::integer(found, 4)?,
                 state: row::text(found, 5)?,
                 expires_at: row::timestamp(found, 6)?,
-            };
-            Ok((enrolment, found.get(7)?))
+                nonce: found.get(7)?,
+            })
         },
     )
     .optional()
@@ -125,8 +127,7 @@ impl Store {
         &self,
         enrolment: EnrolmentId,
     ) -> std::result::Result<Option<Enrolment>, StoreError> {
-        let found = self.readers.read("enrolment_read", move |tx| find(tx, enrolment)).await?;
-        Ok(found.map(|(enrolment, _)| enrolment))
+        self.readers.read("enrolment_read", move |tx| find(tx, enrolment)).await
     }
 
     /// Takes the nonce of an enrolment away for one submission.
@@ -139,15 +140,13 @@ impl Store {
     ) -> std::result::Result<std::result::Result<Enrolment, SubmissionRefusal>, StoreError> {
         self.writer
             .write("enrolment_take_nonce", move |tx| {
-                let Some((found, expected)) =
-                    find(tx, enrolment)?.filter(|(found, _)| found.terminal == terminal)
-                else {
+                let Some(found) = find(tx, enrolment)?.filter(|found| found.terminal == terminal) else {
                     return Ok(Err(SubmissionRefusal::NotFound));
                 };
                 if found.state != EnrolmentState::Capturing || now >= found.expires_at {
                     return Ok(Err(SubmissionRefusal::NotCapturing));
                 }
-                if expected.is_none_or(|expected| expected != nonce) {
+                if found.nonce.as_ref().is_none_or(|expected| *expected != nonce) {
                     return Ok(Err(SubmissionRefusal::NonceUsed));
                 }
                 tx.execute(

@@ -45,5 +45,25 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// Whether the same request may succeed later without anybody changing the program: the disk is full, the file is
+    /// locked or gone, the queue is full.
+    pub fn is_temporary(&self) -> bool {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure,
+        };
+        match self {
+            StoreError::Overloaded | StoreError::Closed => true,
+            StoreError::RolledBack { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | ReadOnly | SystemIoFailure)
+            ),
+            StoreError::Open { .. } | StoreError::SchemaTooNew { .. } | StoreError::OutcomeUnknown { .. } => {
+                false
+            }
+        }
+    }
+}
+
 /// Inside transactions everything is an SQLite error; they are named when they leave.
 pub(crate) type Result<T> = std::result::Result<T, rusqlite::Error>;

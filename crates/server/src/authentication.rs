@@ -1,0 +1,171 @@
+//! Who calls: operator and merchants by key, terminals by signature.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::header;
+use axum::http::request::Parts;
+use ed25519_dalek::VerifyingKey;
+use selfsame_api::bytes::Bytes as WireBytes;
+use selfsame_api::problem::{Problem, ProblemCode};
+use selfsame_api::serve::{body_problem, parse_json};
+use selfsame_api::signature::{
+    self, CONTENT_DIGEST_HEADER, NONCE_MEMORY, Presented, SIGNATURE_HEADER, SIGNATURE_INPUT_HEADER,
+    SignatureError,
+};
+use selfsame_domain::id::{KeyId, MerchantId};
+use selfsame_domain::ledger::Caller;
+use selfsame_domain::site::Mode;
+use selfsame_store::{ApiKey, Terminal};
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::refusal::OrProblem;
+use crate::{AppState, random};
+
+/// An API key as its holder sees it, this once.
+pub struct ApiKeySecret(pub String);
+
+/// Makes a key of 256 random bits. The prefix tells people and secret scanners what it is.
+pub fn new_api_key(role: Caller, mode: Mode) -> ApiKeySecret {
+    let kind = match role {
+        Caller::Operator => "ok",
+        Caller::Merchant(_) => "sk",
+    };
+    ApiKeySecret(format!("{kind}_{}_{}", mode.as_str(), WireBytes::from(random::<32>()).encode()))
+}
+
+/// What is stored of a key. Plain SHA-256 is enough for 256 random bits.
+pub fn hash_api_key(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+async fn bearer(parts: &Parts, app: &AppState) -> Result<ApiKey, Problem> {
+    let refused = || Problem::new(ProblemCode::Unauthenticated);
+    let value = parts.headers.get(header::AUTHORIZATION).ok_or_else(refused)?;
+    let key = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).ok_or_else(refused)?;
+    app.store.api_key(hash_api_key(key)).await.or_problem()?.ok_or_else(refused)
+}
+
+/// The operator's staff or systems.
+pub(crate) struct Operator {
+    pub(crate) key: KeyId,
+}
+
+impl FromRequestParts<AppState> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
+        let key = bearer(parts, app).await?;
+        match key.role {
+            Caller::Operator => Ok(Self { key: key.id }),
+            Caller::Merchant(_) => Err(Problem::new(ProblemCode::Forbidden)),
+        }
+    }
+}
+
+/// A merchant's till or system.
+pub(crate) struct Merchant(pub(crate) MerchantId);
+
+impl FromRequestParts<AppState> for Merchant {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
+        match bearer(parts, app).await?.role {
+            Caller::Merchant(merchant) => Ok(Self(merchant)),
+            Caller::Operator => Err(Problem::new(ProblemCode::Forbidden)),
+        }
+    }
+}
+
+/// A request with its signature headers and body, not checked yet.
+pub(crate) struct Unchecked {
+    parts: Parts,
+    body: Bytes,
+    pub(crate) presented: Presented,
+}
+
+impl Unchecked {
+    async fn read(request: Request, app: &AppState) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let presented = Presented::parse(
+            header(SIGNATURE_INPUT_HEADER),
+            header(SIGNATURE_HEADER),
+            header(CONTENT_DIGEST_HEADER),
+        );
+        let presented =
+            presented.map_err(|error| Problem::new(ProblemCode::SignatureInvalid).detail(error))?;
+        let request = Request::from_parts(parts.clone(), body);
+        let body = Bytes::from_request(request, app).await.map_err(|rejection| body_problem(&rejection))?;
+        Ok(Self { parts, body, presented })
+    }
+
+    /// Checks time, digest and signature against a public key.
+    pub(crate) fn verify(&self, public_key: &[u8], app: &AppState) -> Result<(), Problem> {
+        let invalid = || Problem::new(ProblemCode::SignatureInvalid);
+        let public_key: [u8; 32] = public_key.try_into().map_err(|_| invalid())?;
+        let public_key = VerifyingKey::from_bytes(&public_key).map_err(|_| invalid())?;
+        let request = signature::Request {
+            method: self.parts.method.as_str(),
+            path: self.parts.uri.path(),
+            query: self.parts.uri.query().unwrap_or_default(),
+            body: &self.body,
+        };
+        let now = app.now();
+        self.presented.verify(&public_key, &request, now).map_err(|error| match error {
+            SignatureError::Expired(_) => Problem {
+                server_time: Some(now.to_string()),
+                ..Problem::new(ProblemCode::SignatureExpired).detail(error)
+            },
+            _ => invalid().detail(error),
+        })
+    }
+
+    /// The JSON body.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        parse_json(&self.body)
+    }
+}
+
+impl FromRequest<AppState> for Unchecked {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
+        Self::read(request, app).await
+    }
+}
+
+/// A request that an active terminal signed and that was not seen before.
+pub(crate) struct Signed {
+    pub(crate) terminal: Terminal,
+    request: Unchecked,
+}
+
+impl Signed {
+    /// The JSON body.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.request.json()
+    }
+}
+
+impl FromRequest<AppState> for Signed {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
+        let request = Unchecked::read(request, app).await?;
+        let invalid = || Problem::new(ProblemCode::SignatureInvalid);
+        let key_id: KeyId = request.presented.key_id.parse().map_err(|_| invalid())?;
+        let key = app.store.device_key(key_id).await.or_problem()?.ok_or_else(invalid)?;
+        request.verify(&key.public_key, app)?;
+        if key.retired {
+            return Err(Problem::new(ProblemCode::TerminalRetired));
+        }
+        let now = app.now();
+        let nonce = request.presented.nonce.clone();
+        let fresh = app.store.remember_nonce(key_id, nonce, now, now + NONCE_MEMORY).await.or_problem()?;
+        if !fresh {
+            return Err(Problem::new(ProblemCode::SignatureReplayed));
+        }
+        Ok(Self { terminal: key.terminal, request })
+    }
+}
