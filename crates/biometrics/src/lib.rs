@@ -1,1 +1,10 @@
-//! Image to template to comparison score.
+//! From pictures to templates to comparison scores, and how accurate that is.
+//!
+//! Pure: bytes and pictures in, values out. No clock, no files, and no randomness but that of the seeds of
+//! [`synthetic`] fingers. Called by the matcher (step 2 of the method), by the evaluation command and, for pictures
+//! only, by the verification program. Must never know accounts, money or networks.
+
+pub mod accuracy;
+pub mod finger;
+pub mod image;
+pub mod synthetic;

@@ -23,10 +23,10 @@ use crate::refusal::OrProblem;
 use crate::{AppState, random};
 
 /// An API key as its holder sees it, this once.
-pub struct ApiKeySecret(pub String);
+pub(crate) struct ApiKeySecret(pub(crate) String);
 
 /// Makes a key of 256 random bits. The prefix tells people and secret scanners what it is.
-pub fn new_api_key(role: Caller, mode: Mode) -> ApiKeySecret {
+pub(crate) fn new_api_key(role: Caller, mode: Mode) -> ApiKeySecret {
     let kind = match role {
         Caller::Operator => "ok",
         Caller::Merchant(_) => "sk",
@@ -35,7 +35,7 @@ pub fn new_api_key(role: Caller, mode: Mode) -> ApiKeySecret {
 }
 
 /// What is stored of a key. Plain SHA-256 is enough for 256 random bits.
-pub fn hash_api_key(key: &str) -> [u8; 32] {
+pub(crate) fn hash_api_key(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 

@@ -20,6 +20,7 @@ mod payment_code;
 mod profile;
 mod queue;
 mod refusal;
+pub mod setup;
 mod terminal;
 mod top_up;
 mod verification;
@@ -51,8 +52,6 @@ use zeroize::Zeroizing;
 
 use crate::matcher::Matcher;
 use crate::queue::PaymentQueue;
-
-pub use crate::authentication::{ApiKeySecret, hash_api_key, new_api_key};
 
 /// Largest ordinary body, in bytes. The largest real one is an account with a long name.
 const BODY_BYTES_MAX: usize = 64 << 10;

@@ -34,7 +34,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// What is compared: upper case, without the dashes and spaces that people add.
-fn activation_hash(code: &str) -> [u8; 32] {
+pub(crate) fn activation_hash(code: &str) -> [u8; 32] {
     let canonical: String = code
         .chars()
         .filter(char::is_ascii_alphanumeric)
@@ -43,7 +43,7 @@ fn activation_hash(code: &str) -> [u8; 32] {
     Sha256::digest(canonical.as_bytes()).into()
 }
 
-fn new_activation_code() -> String {
+pub(crate) fn new_activation_code() -> String {
     let characters = random::<ACTIVATION_CHARS>().map(|byte| char::from(ALPHABET[usize::from(byte & 31)]));
     let text: String = characters.into_iter().collect();
     format!("{}-{}-{}", &text[..4], &text[4..8], &text[8..])

@@ -1,0 +1,292 @@
+//! A site is one folder: settings, data, secrets, sockets. Of a terminal on a machine of its own it holds only the
+//! terminal's part.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use selfsame_domain::payment_code::Prefix;
+use selfsame_domain::verification::Policy;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+/// The commented settings that a new site gets; also the defaults for what a site leaves out.
+pub const DEFAULT_SETTINGS: &str = include_str!("../selfsame.default.toml");
+
+/// Bytes of every secret.
+const SECRET_BYTES: usize = 32;
+
+/// A site's folder.
+#[derive(Clone, Debug)]
+pub struct Site {
+    folder: PathBuf,
+}
+
+/// Settings, `selfsame.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The payment server.
+    #[serde(default)]
+    pub server: ServerSettings,
+    /// When a comparison is a match.
+    #[serde(default)]
+    pub verification: VerificationSettings,
+    /// Where samples come from.
+    #[serde(default)]
+    pub capture: CaptureSettings,
+}
+
+macro_rules! settings {
+    ($(#[$doc:meta])* $name:ident, $section:ident { $($field:ident: $type:ty,)* optional { $($optional:ident: $optional_type:ty,)* } }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name {
+            $(#[doc = "See the commented defaults."] pub $field: $type,)*
+            $(#[doc = "See the commented defaults."] pub $optional: Option<$optional_type>,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                /// The defaults are the file that operators read, so that the two can never differ.
+                #[derive(Deserialize)]
+                struct Complete { $section: Values }
+                #[derive(Deserialize)]
+                struct Values { $($field: $type,)* $($optional: Option<$optional_type>,)* }
+                let Complete { $section: values } =
+                    toml::from_str(DEFAULT_SETTINGS).expect("the embedded settings are complete");
+                Self { $($field: values.$field,)* $($optional: values.$optional,)* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Settings of the payment server.
+    ServerSettings, server {
+        listen: SocketAddr,
+        code_lifetime_seconds: u32,
+        amount_minor_max: i64,
+        pass_lifetime_seconds: u32,
+        optional { code_prefix: Prefix, }
+    }
+}
+
+settings! {
+    /// Settings of the decision.
+    VerificationSettings, verification {
+        false_accept_ppb: u32,
+        score_margin: u16,
+        candidates_max: usize,
+        attempts_max: u32,
+        optional {}
+    }
+}
+
+settings! {
+    /// Settings of the capture.
+    CaptureSettings, capture {
+        source: CaptureSourceKind,
+        resolution_dpi: u16,
+        optional { path: PathBuf, }
+    }
+}
+
+impl VerificationSettings {
+    /// As the domain takes it.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            false_accept_ppb: self.false_accept_ppb,
+            margin: self.score_margin,
+            candidates_max: self.candidates_max,
+            attempts_max: self.attempts_max,
+        }
+    }
+}
+
+/// Where samples come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum CaptureSourceKind {
+    /// A reader's driver posts pictures.
+    External,
+    /// Generated fingers.
+    Synthetic,
+    /// Pictures from files.
+    File,
+}
+
+/// One of the site's secrets: 32 random bytes in a file that only its owner can read.
+#[derive(Clone, Copy, Debug)]
+pub enum SecretName {
+    /// Keys the hashes of payment codes.
+    CodePepper,
+    /// Keys the hashes of identifiers.
+    IdentifierPepper,
+    /// Wraps the keys of profiles.
+    ProfileKey,
+    /// The matcher's opening key grows from it.
+    MatcherSeed,
+    /// Wraps the keys of templates.
+    TemplateKey,
+}
+
+impl SecretName {
+    /// All of them.
+    pub const ALL: [SecretName; 5] = [
+        SecretName::CodePepper,
+        SecretName::IdentifierPepper,
+        SecretName::ProfileKey,
+        SecretName::MatcherSeed,
+        SecretName::TemplateKey,
+    ];
+
+    fn file(self) -> &'static str {
+        match self {
+            SecretName::CodePepper => "code_pepper",
+            SecretName::IdentifierPepper => "identifier_pepper",
+            SecretName::ProfileKey => "profile_key",
+            SecretName::MatcherSeed => "matcher_seed",
+            SecretName::TemplateKey => "template_key",
+        }
+    }
+}
+
+impl Site {
+    /// The site in a folder, which need not exist yet. The path is made absolute, because child processes use it.
+    pub fn new(folder: &Path) -> anyhow::Result<Self> {
+        let folder = std::path::absolute(folder).with_context(|| format!("no usable path: `{}`", folder.display()))?;
+        Ok(Self { folder })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The site's database.
+    pub fn site_database(&self) -> PathBuf {
+        self.folder.join("data/site.db")
+    }
+
+    /// The subject keys.
+    pub fn keys_database(&self) -> PathBuf {
+        self.folder.join("data/keys.db")
+    }
+
+    /// The device identity of this machine's terminal.
+    pub fn device(&self) -> PathBuf {
+        self.folder.join("data/device.json")
+    }
+
+    /// Accepted requests of this machine's terminal and how they ended.
+    pub fn journal(&self) -> PathBuf {
+        self.folder.join("data/terminal-journal.jsonl")
+    }
+
+    /// Sockets and other things that live as long as a process: `matcher.sock`, `server.url`, `matcher.pid`.
+    pub fn run(&self, name: &str) -> PathBuf {
+        self.folder.join("run").join(name)
+    }
+
+    /// Makes the folders.
+    pub fn create_folders(&self) -> anyhow::Result<()> {
+        for name in ["", "data", "secrets", "run"] {
+            let folder = self.folder.join(name);
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700);
+            builder.create(&folder).with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the commented default settings, unless there are some.
+    pub fn create_settings(&self) -> anyhow::Result<()> {
+        let path = self.folder.join("selfsame.toml");
+        if path.exists() {
+            return Ok(());
+        }
+        fs::write(&path, DEFAULT_SETTINGS).with_context(|| format!("failed to write `{}`", path.display()))
+    }
+
+    /// Reads the settings; what the file leaves out has its default.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        let path = self.folder.join("selfsame.toml");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error).with_context(|| format!("failed to read `{}`", path.display())),
+        };
+        toml::from_str(&text).with_context(|| format!("`{}` is not valid", path.display()))
+    }
+
+    fn secret_path(&self, name: SecretName) -> PathBuf {
+        self.folder.join("secrets").join(name.file())
+    }
+
+    /// Makes all secrets; refuses to overwrite one.
+    pub fn create_secrets(&self) -> anyhow::Result<()> {
+        for name in SecretName::ALL {
+            let mut secret = Zeroizing::new([0u8; SECRET_BYTES]);
+            getrandom::fill(secret.as_mut()).context("the operating system's random generator does not answer")?;
+            write_private(&self.secret_path(name), secret.as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// Reads a secret.
+    pub fn secret(&self, name: SecretName) -> anyhow::Result<Zeroizing<[u8; SECRET_BYTES]>> {
+        let path = self.secret_path(name);
+        let bytes = fs::read(&path).map(Zeroizing::new);
+        let bytes = bytes.with_context(|| {
+            format!("failed to read `{}`: make a site with `selfsame init`, or give its folder", path.display())
+        })?;
+        let Ok(bytes) = <[u8; SECRET_BYTES]>::try_from(bytes.as_slice()) else {
+            bail!("`{}` does not have {SECRET_BYTES} bytes", path.display());
+        };
+        Ok(Zeroizing::new(bytes))
+    }
+}
+
+/// Writes a new file that only its owner can read.
+pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let write = || {
+        let mut file = options.open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().with_context(|| format!("failed to write `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_means_the_commented_defaults() {
+        let settings: Settings = toml::from_str("").unwrap();
+        assert_eq!(settings.server.code_lifetime_seconds, 60);
+        assert_eq!(settings.verification.policy(), Policy::DEFAULT);
+        assert_eq!(settings.capture.source, CaptureSourceKind::External);
+        toml::from_str::<Settings>(DEFAULT_SETTINGS).unwrap();
+    }
+
+    #[test]
+    fn one_setting_changes_one_setting() {
+        let settings: Settings = toml::from_str("[server]\ncode_lifetime_seconds = 30\n").unwrap();
+        assert_eq!((settings.server.code_lifetime_seconds, settings.server.amount_minor_max), (30, 5000));
+    }
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        for text in ["[server]\nlisten_address = \"x\"", "[sever]", "[capture]\nsource = \"guess\""] {
+            assert!(toml::from_str::<Settings>(text).is_err(), "{text}");
+        }
+    }
+}
