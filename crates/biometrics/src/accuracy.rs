@@ -1,18 +1,37 @@
 //! How often the comparison is wrong, with how sure that is (ISO/IEC 19795-1).
+//!
+//! The evaluation command reads pictures or draws synthetic ones, makes an [`Impression`] of each, has them compared
+//! by [`Scores::collect`], and prints the rates. Files, words and progress bars are its own.
 
 use std::ops::Range;
 
-use crate::finger::{Prepared, Score, Template};
+use crate::finger::{Prepared, Rejection, Score, Template, extract};
+use crate::image::GrayImage;
+use crate::synthetic;
 
-/// One impression of one finger, as acquired; `None` if no template could be made of it.
+/// One impression of one finger, as acquired.
 #[derive(Debug)]
 pub struct Impression {
     /// Which finger.
     pub finger: String,
-    /// Which impression of it; the first by this order stands for the finger among impostors.
+    /// Which impression of it; the first in the order of these names stands for the finger among impostors.
     pub impression: String,
-    /// Its template.
-    pub template: Option<Template>,
+    /// Its template, or why there is none: a failure to acquire.
+    pub template: Result<Template, Rejection>,
+}
+
+impl Impression {
+    /// Makes the template of a picture.
+    pub fn acquire(finger: String, impression: String, image: &GrayImage) -> Self {
+        let template = extract(image).map(|extracted| extracted.template);
+        Self { finger, impression, template }
+    }
+
+    /// Impressions of synthetic fingers, made one at a time as they are asked for (about 50 ms each).
+    pub fn synthetic(fingers: Range<u64>, presses: Range<u64>) -> impl Iterator<Item = Self> {
+        synthetic::presses(fingers, presses)
+            .map(|press| Self::acquire(press.finger.to_string(), press.press.to_string(), &press.image))
+    }
 }
 
 /// Which pairs of different fingers are compared.
@@ -24,105 +43,159 @@ pub enum Impostors {
     AllPairs,
 }
 
+/// How far a collection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Pairs that are done, with those that could not be compared.
+    pub done: usize,
+    /// Pairs of the protocol.
+    pub total: usize,
+}
+
 /// Scores of all comparisons of a protocol.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scores {
-    /// Two impressions of one finger, ascending.
-    pub genuine: Vec<Score>,
-    /// Impressions of two fingers, ascending.
-    pub impostor: Vec<Score>,
-    /// Impressions of which no template could be made; they are in no comparison.
-    pub failures_to_acquire: usize,
+    genuine: Vec<Score>,
+    impostor: Vec<Score>,
+    genuine_failed: usize,
+    failures_to_acquire: usize,
+}
+
+/// A rate as counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How often it went wrong.
+    pub errors: usize,
+    /// How often it was tried.
+    pub trials: usize,
+}
+
+impl Rate {
+    /// Errors per trial, 0 to 1. Without a trial nothing is known, which counts as 1: the worst.
+    pub fn share(self) -> f64 {
+        if self.trials == 0 { 1.0 } else { self.errors as f64 / self.trials as f64 }
+    }
+
+    /// 95 % interval (C. Clopper and E. Pearson, 1934), which takes trials as independent. Comparisons that share a
+    /// finger are not: the true interval is wider.
+    pub fn interval(self) -> (f64, f64) {
+        clopper_pearson(self.errors, self.trials)
+    }
 }
 
 /// Error rates at one threshold.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
-    /// False match rate: share of impostor comparisons at or above the threshold.
-    pub fmr: f64,
-    /// False non-match rate: share of genuine comparisons below the threshold.
-    pub fnmr: f64,
-    /// Lowest threshold with that false match rate.
+    /// Scores from here on match. One above [`Score::MAX`] if even that is no match.
     pub threshold: Score,
-    /// 95 % interval of the false non-match rate (Clopper and Pearson), taking comparisons as independent.
-    pub fnmr_interval: (f64, f64),
+    /// False match rate: impostor comparisons at or above the threshold.
+    pub fmr: Rate,
+    /// False non-match rate: genuine comparisons below the threshold, with those that failed to acquire.
+    pub fnmr: Rate,
 }
 
 impl Scores {
-    /// Compares by protocol: genuine = all pairs of a finger. `progress` is told the number of comparisons done.
+    /// Takes scores in any order. `genuine_failed`: genuine pairs of which a template was missing; they count as not
+    /// matched. `failures_to_acquire`: impressions of which no template could be made.
+    pub fn new(
+        mut genuine: Vec<Score>,
+        mut impostor: Vec<Score>,
+        genuine_failed: usize,
+        failures_to_acquire: usize,
+    ) -> Self {
+        genuine.sort_unstable();
+        impostor.sort_unstable();
+        Self { genuine, impostor, genuine_failed, failures_to_acquire }
+    }
+
+    /// Compares by protocol: genuine are all pairs of a finger, impostors as told. The order of the impressions does
+    /// not matter. `progress` is called after each impression.
     pub fn collect(
         impressions: &[Impression],
         impostors: Impostors,
-        mut progress: impl FnMut(usize),
+        mut progress: impl FnMut(Progress),
     ) -> Self {
         let mut sorted: Vec<&Impression> = impressions.iter().collect();
         sorted.sort_by(|a, b| (&a.finger, &a.impression).cmp(&(&b.finger, &b.impression)));
         let fingers = ranges(&sorted);
-        let (mut genuine, mut impostor, mut done) = (Vec::new(), Vec::new(), 0);
+        let total = fingers.iter().enumerate().map(|(number, finger)| {
+            let others = partners(&fingers, number, finger.start, impostors).count();
+            let rest = partners(&fingers, number, finger.end, impostors).count();
+            finger.len() * (finger.len() - 1) / 2 + others + (finger.len() - 1) * rest
+        });
+        let (total, mut done) = (total.sum(), 0);
+        let (mut genuine, mut impostor, mut genuine_failed) = (Vec::new(), Vec::new(), 0);
         for (number, finger) in fingers.iter().enumerate() {
             for first in finger.clone() {
-                let Some(template) = &sorted[first].template else { continue };
-                let prepared = Prepared::new(vec![template.clone()]);
-                let mut compare = |other: usize, scores: &mut Vec<Score>| {
-                    if let Some(template) = &sorted[other].template {
-                        scores.push(prepared.score(template));
-                        done += 1;
-                    }
+                let prepared = sorted[first].template.as_ref().ok();
+                let prepared = prepared.map(|template| Prepared::new(vec![template.clone()]));
+                let compare = |other: usize| {
+                    let template = sorted[other].template.as_ref().ok()?;
+                    prepared.as_ref().map(|prepared| prepared.score(template))
                 };
-                (first + 1..finger.end).for_each(|other| compare(other, &mut genuine));
-                let others = &fingers[number + 1..];
-                match impostors {
-                    Impostors::FirstImpressions if first == finger.start => {
-                        others.iter().for_each(|other| compare(other.start, &mut impostor));
-                    }
-                    Impostors::FirstImpressions => {}
-                    Impostors::AllPairs => {
-                        others.iter().cloned().flatten().for_each(|other| compare(other, &mut impostor))
-                    }
-                }
-                progress(done);
+                let mates = (first + 1..finger.end).map(compare);
+                let before = genuine.len();
+                genuine.extend(mates.flatten());
+                let mates = finger.end - first - 1;
+                genuine_failed += mates - (genuine.len() - before);
+                let others = partners(&fingers, number, first, impostors);
+                done += mates;
+                impostor.extend(others.inspect(|_| done += 1).filter_map(compare));
+                progress(Progress { done, total });
             }
         }
-        genuine.sort_unstable();
-        impostor.sort_unstable();
-        let failures_to_acquire =
-            impressions.iter().filter(|impression| impression.template.is_none()).count();
-        Self { genuine, impostor, failures_to_acquire }
+        let failed = impressions.iter().filter(|impression| impression.template.is_err()).count();
+        Self::new(genuine, impostor, genuine_failed, failed)
     }
 
-    /// Share of genuine comparisons below a threshold.
-    pub fn fnmr(&self, threshold: Score) -> f64 {
-        share(self.genuine.partition_point(|score| *score < threshold), self.genuine.len())
+    /// Scores of two impressions of one finger, ascending.
+    pub fn genuine(&self) -> &[Score] {
+        &self.genuine
     }
 
-    /// Share of impostor comparisons at or above a threshold.
-    pub fn fmr(&self, threshold: Score) -> f64 {
+    /// Scores of impressions of two fingers, ascending.
+    pub fn impostor(&self) -> &[Score] {
+        &self.impostor
+    }
+
+    /// Impressions of which no template could be made.
+    pub fn failures_to_acquire(&self) -> usize {
+        self.failures_to_acquire
+    }
+
+    /// False non-matches at a threshold: genuine comparisons below it, and those that failed to acquire.
+    pub fn fnmr(&self, threshold: Score) -> Rate {
+        let below = self.genuine.partition_point(|score| *score < threshold);
+        Rate { errors: below + self.genuine_failed, trials: self.genuine.len() + self.genuine_failed }
+    }
+
+    /// False matches at a threshold: impostor comparisons at or above it.
+    pub fn fmr(&self, threshold: Score) -> Rate {
         let below = self.impostor.partition_point(|score| *score < threshold);
-        share(self.impostor.len() - below, self.impostor.len())
+        Rate { errors: self.impostor.len() - below, trials: self.impostor.len() }
     }
 
-    /// Equal error rate: where the two rates meet, the mean of both. `None` without comparisons of both kinds.
+    /// Both rates at a threshold.
+    pub fn at(&self, threshold: Score) -> Point {
+        Point { threshold, fmr: self.fmr(threshold), fnmr: self.fnmr(threshold) }
+    }
+
+    /// Equal error rate, 0 to 1: where the two rates come nearest, the mean of both. `None` without comparisons of
+    /// both kinds.
     pub fn eer(&self) -> Option<f64> {
-        if self.genuine.is_empty() || self.impostor.is_empty() {
+        if self.fnmr(Score(0)).trials == 0 || self.impostor.is_empty() {
             return None;
         }
-        let rates = (0..=Score::MAX.0 + 1).map(|value| (self.fmr(Score(value)), self.fnmr(Score(value))));
+        let rates = thresholds().map(|value| (self.fmr(value).share(), self.fnmr(value).share()));
         let apart = |rates: &(f64, f64)| (rates.0 - rates.1).abs();
         rates.min_by(|a, b| apart(a).total_cmp(&apart(b))).map(|(fmr, fnmr)| (fmr + fnmr) / 2.0)
     }
 
-    /// Error rates at the lowest threshold whose false match rate is at most `fmr_max`.
+    /// Error rates at the lowest threshold whose false match rate is at most `fmr_max` (0 to 1). Below
+    /// [`Scores::fmr_floor`] the data say nothing about it.
     pub fn point(&self, fmr_max: f64) -> Point {
-        let values = (0..=Score::MAX.0 + 1).map(Score);
-        let threshold = values.into_iter().find(|threshold| self.fmr(*threshold) <= fmr_max);
-        let threshold = threshold.unwrap_or(Score(Score::MAX.0 + 1));
-        let missed = self.genuine.partition_point(|score| *score < threshold);
-        Point {
-            fmr: self.fmr(threshold),
-            fnmr: self.fnmr(threshold),
-            threshold,
-            fnmr_interval: clopper_pearson(missed, self.genuine.len()),
-        }
+        let allowed = thresholds().find(|threshold| self.fmr(*threshold).share() <= fmr_max);
+        self.at(allowed.unwrap_or(Score(Score::MAX.0 + 1)))
     }
 
     /// Lowest false match rate that this many impostor comparisons can support at all: with no error among n, the
@@ -132,8 +205,9 @@ impl Scores {
     }
 }
 
-fn share(count: usize, of: usize) -> f64 {
-    if of == 0 { 0.0 } else { count as f64 / of as f64 }
+/// All thresholds, from where everything matches to where nothing does.
+fn thresholds() -> impl Iterator<Item = Score> {
+    (0..=Score::MAX.0 + 1).map(Score)
 }
 
 /// Where each finger's impressions lie among sorted ones.
@@ -148,26 +222,46 @@ fn ranges(sorted: &[&Impression]) -> Vec<Range<usize>> {
     ranges
 }
 
-/// 95 % interval for `errors` among `trials` (C. Clopper and E. Pearson, 1934), by halving.
-pub fn clopper_pearson(errors: usize, trials: usize) -> (f64, f64) {
+/// The impressions of later fingers that an impression of finger `number` is compared with.
+fn partners(
+    fingers: &[Range<usize>],
+    number: usize,
+    impression: usize,
+    impostors: Impostors,
+) -> impl Iterator<Item = usize> {
+    let is_first = impression == fingers[number].start;
+    let wanted = move |other: &Range<usize>| match impostors {
+        Impostors::FirstImpressions if is_first => other.start..other.start + 1,
+        Impostors::FirstImpressions => 0..0,
+        Impostors::AllPairs => other.clone(),
+    };
+    fingers[number + 1..].iter().flat_map(wanted)
+}
+
+/// 95 % interval for `errors` among `trials`, by halving. All of 0 to 1 without trials.
+fn clopper_pearson(errors: usize, trials: usize) -> (f64, f64) {
     if trials == 0 {
         return (0.0, 1.0);
     }
-    let solve = |wanted: &dyn Fn(f64) -> bool| {
+    if errors > trials / 2 {
+        // Fewer terms from the other side.
+        let (low, high) = clopper_pearson(trials - errors, trials);
+        return (1.0 - high, 1.0 - low);
+    }
+    let solve = |below: &dyn Fn(f64) -> bool| {
         let (mut low, mut high) = (0.0f64, 1.0f64);
         for _ in 0..60 {
             let middle = (low + high) / 2.0;
-            if wanted(middle) { low = middle } else { high = middle }
+            if below(middle) { low = middle } else { high = middle }
         }
         (low + high) / 2.0
     };
-    let lower =
-        if errors == 0 { 0.0 } else { solve(&|rate| 1.0 - at_most(errors - 1, trials, rate) < 0.025) };
-    let upper = if errors == trials { 1.0 } else { solve(&|rate| at_most(errors, trials, rate) > 0.025) };
-    (lower, upper)
+    let at_least = |rate: f64| 1.0 - at_most(errors - 1, trials, rate);
+    let lower = if errors == 0 { 0.0 } else { solve(&|rate| at_least(rate) < 0.025) };
+    (lower, solve(&|rate| at_most(errors, trials, rate) > 0.025))
 }
 
-/// Probability of at most `errors` among `trials` at a rate.
+/// Probability of at most `errors` among `trials` at a rate. Term by term in logarithms, so that nothing underflows.
 fn at_most(errors: usize, trials: usize, rate: f64) -> f64 {
     if rate <= 0.0 {
         return 1.0;
@@ -186,75 +280,4 @@ fn at_most(errors: usize, trials: usize, rate: f64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::finger::extract;
-    use crate::synthetic::Master;
-
-    fn scores(genuine: &[u16], impostor: &[u16]) -> Scores {
-        let sorted = |values: &[u16]| {
-            let mut scores: Vec<Score> = values.iter().copied().map(Score).collect();
-            scores.sort_unstable();
-            scores
-        };
-        Scores { genuine: sorted(genuine), impostor: sorted(impostor), failures_to_acquire: 0 }
-    }
-
-    #[test]
-    fn separate_scores_have_no_errors_and_equal_ones_are_a_coin() {
-        assert_eq!(scores(&[50, 60], &[10, 20]).eer(), Some(0.0));
-        assert_eq!(scores(&[10, 20], &[10, 20]).eer(), Some(0.5));
-        assert_eq!(scores(&[], &[1]).eer(), None);
-    }
-
-    #[test]
-    fn rates_count_the_threshold_itself_as_a_match() {
-        let scores = scores(&[10, 20, 30, 40], &[5, 20]);
-        assert_eq!((scores.fnmr(Score(20)), scores.fmr(Score(20))), (0.25, 0.5));
-        assert_eq!((scores.fnmr(Score(21)), scores.fmr(Score(21))), (0.5, 0.0));
-        let point = scores.point(0.0);
-        assert_eq!((point.threshold, point.fnmr), (Score(21), 0.5));
-    }
-
-    #[test]
-    fn intervals_agree_with_published_ones() {
-        // 3 of 3,000: 0.021 to 0.29 %; none of 3,000: below 0.123 % (two-sided 95 %).
-        let (low, high) = clopper_pearson(3, 3_000);
-        assert!((low - 0.000_206).abs() < 2e-6 && (high - 0.002_92).abs() < 2e-5, "{low} {high}");
-        let (low, high) = clopper_pearson(0, 3_000);
-        assert!(low.abs() < 1e-12 && (high - 0.001_229).abs() < 2e-6, "{low} {high}");
-        assert_eq!(clopper_pearson(0, 0), (0.0, 1.0));
-    }
-
-    fn synthetic(fingers: u64, presses: u64) -> Vec<Impression> {
-        let impression = |finger: u64, master: &Master, press: u64| Impression {
-            finger: finger.to_string(),
-            impression: press.to_string(),
-            template: extract(&master.press(press)).ok().map(|extracted| extracted.template),
-        };
-        let of_finger = |finger| {
-            let master = Master::grow(finger);
-            (0..presses).map(|press| impression(finger, &master, press)).collect::<Vec<_>>()
-        };
-        (0..fingers).flat_map(of_finger).collect()
-    }
-
-    #[test]
-    fn synthetic_fingers_are_told_apart() {
-        // The whole bar, 50 fingers, is checked by `selfsame evaluate`; these eight keep the tests quick.
-        let impressions = synthetic(8, 4);
-        let scores = Scores::collect(&impressions, Impostors::AllPairs, |_| {});
-        assert_eq!((scores.genuine.len(), scores.impostor.len()), (8 * 6, 28 * 16));
-        assert!(scores.eer().unwrap() <= 0.02, "{:?}", scores.eer());
-        let few = Scores::collect(&impressions, Impostors::FirstImpressions, |_| {});
-        assert_eq!((few.genuine.len(), few.impostor.len()), (8 * 6, 28));
-    }
-
-    #[test]
-    fn an_impression_without_a_template_is_a_failure_to_acquire() {
-        let mut impressions = synthetic(2, 2);
-        impressions[1].template = None;
-        let scores = Scores::collect(&impressions, Impostors::FirstImpressions, |_| {});
-        assert_eq!((scores.genuine.len(), scores.impostor.len(), scores.failures_to_acquire), (1, 1, 1));
-    }
-}
+mod tests;

@@ -76,7 +76,11 @@ fn check_size(width_px: u32, height_px: u32) -> Result<(), ImageError> {
 }
 
 impl GrayImage {
-    /// Checks sizes and resolution.
+    /// Takes pixels row by row from the top left, 0 is black.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Empty`], [`ImageError::TooManyPixels`], [`ImageError::Resolution`] or [`ImageError::Size`].
     pub fn new(
         width_px: u32,
         height_px: u32,
@@ -114,7 +118,13 @@ impl GrayImage {
     }
 }
 
-/// Reads a PNG file as grey. Size and dimensions are checked before anything is allocated for the pixels.
+/// Reads a PNG file of any colour type and depth as grey; transparency is ignored. Size and dimensions are checked
+/// before anything is allocated for the pixels. The resolution is that of the reader, not what the file says.
+///
+/// # Errors
+///
+/// [`ImageError::Empty`], [`ImageError::TooLarge`], [`ImageError::TooManyPixels`], [`ImageError::Malformed`] or
+/// [`ImageError::Resolution`].
 pub fn decode_png(bytes: &[u8], resolution_dpi: u16) -> Result<GrayImage, ImageError> {
     if bytes.is_empty() {
         return Err(ImageError::Empty);
@@ -248,5 +258,18 @@ mod tests {
                 .fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg()))
         };
         !bytes.iter().fold(u32::MAX, step)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn damaged_files_never_panic(flips in proptest::collection::vec((0usize..4_000, 0u8..=255), 1..20)) {
+            let pixels = (0..64 * 64).map(|value| (value % 251) as u8).collect();
+            let mut bytes = encode_png(&GrayImage::new(64, 64, 500, pixels).unwrap());
+            for (place, value) in flips {
+                let place = place % bytes.len();
+                bytes[place] = value;
+            }
+            let _ = decode_png(&bytes, 500);
+        }
     }
 }

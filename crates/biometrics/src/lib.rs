@@ -5,6 +5,8 @@
 //! only, by the verification program. Must never know accounts, money or networks.
 
 pub mod accuracy;
+mod elementary;
 pub mod finger;
 pub mod image;
+mod oriented;
 pub mod synthetic;

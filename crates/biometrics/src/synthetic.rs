@@ -6,8 +6,11 @@
 //! width, dryness, noise and partial contact. Good for demos, tests and relative figures; real fingers are harder.
 
 use std::f32::consts::{PI, TAU};
+use std::ops::Range;
 
+use crate::elementary::{atan2, exp, sin_cos};
 use crate::image::GrayImage;
+use crate::oriented::{Oriented, Shape, nearest};
 
 /// Size of a master print, in pixels at 500 dpi: about 17 x 21 mm.
 const MASTER_WIDTH: usize = 344;
@@ -25,6 +28,9 @@ const DIRECTIONS: usize = 32;
 
 /// Half the side of the growing filter, in pixels: one and a half ridges.
 const FILTER_RADIUS: usize = 7;
+
+/// The growing filter; its rows of 15 are padded to 16.
+type Growing = Oriented<FILTER_RADIUS, 16>;
 
 /// Passes of the growing filter: by then hardly a ridge moves any more.
 const PASSES: usize = 14;
@@ -109,8 +115,8 @@ impl Flow {
         let (w, h) = (MASTER_WIDTH as f32, MASTER_HEIGHT as f32);
         let x = random.uniform(0.44, 0.56) * w;
         let y = random.uniform(0.38, 0.50) * h;
-        let spread = random.uniform(0.28, 0.42) * w;
-        let low = y + random.uniform(0.22, 0.36) * h;
+        let spread = random.uniform(0.26, 0.38) * w;
+        let low = y + random.uniform(0.26, 0.42) * h;
         let side = if random.next() & 1 == 0 { 1.0 } else { -1.0 };
         // Shares of pattern classes as in people: about a third whorls, most of the rest loops, few arches.
         let class = random.uniform(0.0, 1.0);
@@ -129,58 +135,74 @@ impl Flow {
 
     /// Direction of the ridge at a point, radians.
     fn direction(&self, x: f32, y: f32) -> f32 {
-        let turn = |(px, py): &(f32, f32)| (y - py).atan2(x - px);
+        let turn = |(px, py): &(f32, f32)| atan2(y - py, x - px);
         let turned: f32 =
             self.loops.iter().map(turn).sum::<f32>() - self.deltas.iter().map(turn).sum::<f32>();
         let (w, h) = (MASTER_WIDTH as f32, MASTER_HEIGHT as f32);
         // A plain arch: ridges rise in the middle and fall again, most at mid height.
-        let hill = (-((y / h - 0.55) / 0.25).powi(2)).exp() * (TAU * (x / w - 0.5)).sin();
+        let off = (y / h - 0.55) / 0.25;
+        let hill = exp(-off * off) * sin_cos(TAU * (x / w - 0.5)).0;
         turned / 2.0 + self.arch * hill * 0.9 + 0.22 * self.bend.at(x, y)
     }
 }
 
-/// A master print: ridges (1) and valleys (-1) over the whole finger.
+/// A line across the ridges that never prints: an old cut or a fold of the skin.
+struct Crease {
+    middle: (f32, f32),
+    along: (f32, f32),
+    length_px: f32,
+    width_px: f32,
+}
+
+impl Crease {
+    fn new(random: &mut Random) -> Self {
+        let angle = random.uniform(-0.6, 0.6) + if random.next() & 3 == 0 { PI / 2.0 } else { 0.0 };
+        let (sin, cos) = sin_cos(angle);
+        Self {
+            middle: (
+                random.uniform(0.2, 0.8) * MASTER_WIDTH as f32,
+                random.uniform(0.15, 0.9) * MASTER_HEIGHT as f32,
+            ),
+            along: (cos, sin),
+            length_px: random.uniform(25.0, 90.0),
+            width_px: random.uniform(0.8, 2.2),
+        }
+    }
+
+    /// How much contact is missing at a point, 0 to 1.
+    fn depth(&self, x: f32, y: f32) -> f32 {
+        let (dx, dy) = (x - self.middle.0, y - self.middle.1);
+        let along = (dx * self.along.0 + dy * self.along.1) / self.length_px;
+        let across = (dy * self.along.0 - dx * self.along.1) / self.width_px;
+        if along.abs() > 1.0 || across.abs() > 3.0 {
+            0.0
+        } else {
+            exp(-0.5 * across * across) * (1.0 - along * along)
+        }
+    }
+}
+
+/// A master print: ridges (1) and valleys (-1) over the whole finger, and what belongs to the skin itself.
 pub struct Master {
     ridges: Vec<f32>,
+    creases: Vec<Crease>,
+    /// Ridges are not equally wide everywhere; this widens and narrows them by up to a tenth.
+    widening: (Smooth, Smooth),
     seed: u64,
 }
 
-/// The growing filter in one direction: a wave across the ridge under a bell, with no response to flat grey.
-fn growing_filter(direction: f32, period_px: f32) -> Vec<f32> {
-    let radius = FILTER_RADIUS as i32;
-    let (sin, cos) = direction.sin_cos();
-    let sigma = period_px * 0.42;
-    let mut filter = Vec::with_capacity((2 * FILTER_RADIUS + 1).pow(2));
-    for dy in -radius..=radius {
-        for dx in -radius..=radius {
-            let (x, y) = (dx as f32, dy as f32);
-            let across = -sin * x + cos * y;
-            let bell = (-(x * x + y * y) / (2.0 * sigma * sigma)).exp();
-            filter.push(bell * (TAU * across / period_px).cos());
-        }
-    }
-    let mean = filter.iter().sum::<f32>() / filter.len() as f32;
-    filter.iter_mut().for_each(|value| *value -= mean);
-    let norm = filter.iter().map(|value| value.abs()).sum::<f32>();
-    filter.iter_mut().for_each(|value| *value /= norm);
-    filter
-}
-
 impl Master {
-    /// Grows the master print of a finger. Takes some hundred milliseconds; keep it for further presses.
+    /// Grows the master print of a finger. Takes about 80 ms; keep it (0.6 MB) for further presses.
     pub fn grow(finger: u64) -> Self {
         let mut random = Random::new(finger, 1);
         let flow = Flow::new(&mut random);
         let period_px = random.uniform(8.2, 9.8);
-        let filters: Vec<Vec<f32>> = (0..DIRECTIONS)
-            .map(|index| growing_filter(index as f32 * PI / DIRECTIONS as f32, period_px))
-            .collect();
+        let reach_px = period_px * 0.42;
+        let filters = Growing::fan(DIRECTIONS, Shape { period_px, along_px: reach_px, across_px: reach_px });
         let mut choice = vec![0u8; MASTER_WIDTH * MASTER_HEIGHT];
         for y in 0..MASTER_HEIGHT {
             for x in 0..MASTER_WIDTH {
-                let turns = flow.direction(x as f32, y as f32) / PI;
-                let index = (turns * DIRECTIONS as f32).round() as i64;
-                choice[y * MASTER_WIDTH + x] = index.rem_euclid(DIRECTIONS as i64) as u8;
+                choice[y * MASTER_WIDTH + x] = nearest(flow.direction(x as f32, y as f32), DIRECTIONS) as u8;
             }
         }
         let mut ridges: Vec<f32> =
@@ -188,10 +210,14 @@ impl Master {
         for _ in 0..PASSES {
             ridges = grow_once(&ridges, &choice, &filters);
         }
-        Self { ridges, seed: finger }
+        let creases = (0..random.next() % 5).map(|_| Crease::new(&mut random)).collect();
+        let (w, h) = (MASTER_WIDTH, MASTER_HEIGHT);
+        let widening = (Smooth::new(&mut random, w, h, 110.0), Smooth::new(&mut random, w, h, 110.0));
+        Self { ridges, creases, widening, seed: finger }
     }
 
     fn at(&self, x: f32, y: f32) -> Option<f32> {
+        let (x, y) = (x + 9.0 * self.widening.0.at(x, y), y + 9.0 * self.widening.1.at(x, y));
         if x < 0.0 || y < 0.0 {
             return None;
         }
@@ -223,15 +249,14 @@ impl Master {
     }
 }
 
-fn grow_once(ridges: &[f32], choice: &[u8], filters: &[Vec<f32>]) -> Vec<f32> {
-    let side = 2 * FILTER_RADIUS + 1;
-    // A frame of mirrored pixels spares the inner loop all questions about borders.
-    let (w, h) = (MASTER_WIDTH + 2 * FILTER_RADIUS, MASTER_HEIGHT + 2 * FILTER_RADIUS);
+/// One pass of the growing filter over the whole print.
+fn grow_once(ridges: &[f32], choice: &[u8], filters: &[Growing]) -> Vec<f32> {
+    // A frame of mirrored pixels spares the inner loop all questions about borders; one more column, because the
+    // filter's rows are padded.
+    let (w, h) = (MASTER_WIDTH + 2 * FILTER_RADIUS + 1, MASTER_HEIGHT + 2 * FILTER_RADIUS);
     let mirror = |value: usize, size: usize| {
-        let value = value as i64 - FILTER_RADIUS as i64;
-        let value = if value < 0 { -value } else { value };
-        let last = size as i64 - 1;
-        (if value > last { 2 * last - value } else { value }) as usize
+        let inside = value.abs_diff(FILTER_RADIUS);
+        if value >= size + FILTER_RADIUS { 2 * (size - 1) - inside } else { inside }
     };
     let mut framed = vec![0.0f32; w * h];
     for y in 0..h {
@@ -240,18 +265,14 @@ fn grow_once(ridges: &[f32], choice: &[u8], filters: &[Vec<f32>]) -> Vec<f32> {
             framed[y * w + x] = ridges[row + mirror(x, MASTER_WIDTH)];
         }
     }
+    // Saturation: what responds at all becomes a full ridge or valley.
+    let amplify: Vec<f32> = filters.iter().map(|filter| 6.0 / filter.gain()).collect();
     let mut grown = Vec::with_capacity(ridges.len());
     for y in 0..MASTER_HEIGHT {
         for x in 0..MASTER_WIDTH {
-            let filter = &filters[usize::from(choice[y * MASTER_WIDTH + x])];
-            let mut sum = 0.0;
-            for (row, weights) in filter.chunks_exact(side).enumerate() {
-                let start = (y + row) * w + x;
-                let pixels = &framed[start..start + side];
-                sum += pixels.iter().zip(weights).map(|(pixel, weight)| pixel * weight).sum::<f32>();
-            }
-            // Saturation: what responds at all becomes a full ridge or valley.
-            grown.push((sum * 6.0).clamp(-1.0, 1.0));
+            let index = usize::from(choice[y * MASTER_WIDTH + x]);
+            let answer = filters[index].respond(&framed, w, y * w + x);
+            grown.push((answer * amplify[index]).clamp(-1.0, 1.0));
         }
     }
     grown
@@ -265,72 +286,93 @@ struct Touch {
     stretch: f32,
     pressure: f32,
     dryness: f32,
+    crease: f32,
     patches: Smooth,
     pores: Smooth,
     contact: (f32, f32, f32, f32),
     edge: Smooth,
     ground: f32,
+    shade: Smooth,
     ink: f32,
     noise: f32,
 }
 
 impl Touch {
     fn new(random: &mut Random) -> Self {
-        let angle = (random.normal() * 9.0).clamp(-25.0, 25.0).to_radians();
+        let angle = (random.normal() * 10.0).clamp(-30.0, 30.0) * (PI / 180.0);
         let (w, h) = (PRESS_WIDTH, PRESS_HEIGHT);
+        // One press in five is a careless one: beside the middle, with less of the finger, dry or wet.
+        let careless = if random.uniform(0.0, 1.0) < 0.2 { 1.0 } else { 0.0 };
+        let dry = random.next() & 1 == 0;
         Self {
-            shift: (random.normal() * 14.0, random.normal() * 18.0),
-            turn: angle.sin_cos(),
+            shift: (random.normal() * (12.0 + 8.0 * careless), random.normal() * (16.0 + 12.0 * careless)),
+            turn: sin_cos(angle),
             skin: (Smooth::new(random, w, h, 80.0), Smooth::new(random, w, h, 80.0)),
-            stretch: random.uniform(2.0, 7.0),
-            pressure: random.uniform(-0.35, 0.40),
-            dryness: random.uniform(0.0, 0.55),
+            stretch: random.uniform(2.0, 9.0),
+            pressure: random.uniform(-0.30, 0.35) + if dry { 0.0 } else { 0.25 * careless },
+            dryness: random.uniform(0.05, 0.65) + if dry { 0.25 * careless } else { 0.0 },
+            crease: random.uniform(0.4, 1.6),
             patches: Smooth::new(random, w, h, 34.0),
             pores: Smooth::new(random, w, h, 3.0),
             contact: (
-                w as f32 / 2.0 + random.normal() * 10.0,
-                h as f32 / 2.0 + random.normal() * 12.0,
-                random.uniform(0.38, 0.48) * w as f32,
-                random.uniform(0.38, 0.49) * h as f32,
+                w as f32 / 2.0 + random.normal() * (9.0 + 9.0 * careless),
+                h as f32 / 2.0 + random.normal() * (12.0 + 12.0 * careless),
+                (random.uniform(0.36, 0.47) - 0.06 * careless) * w as f32,
+                (random.uniform(0.37, 0.48) - 0.06 * careless) * h as f32,
             ),
             edge: Smooth::new(random, w, h, 24.0),
             ground: random.uniform(205.0, 245.0),
+            shade: Smooth::new(random, w, h, 120.0),
             ink: random.uniform(110.0, 165.0),
-            noise: random.uniform(3.0, 11.0),
+            noise: random.uniform(3.0, 12.0),
         }
     }
 
     /// Grey of a pixel, before noise.
     fn grey(&self, master: &Master, x: f32, y: f32) -> f32 {
+        let ground = self.ground + 9.0 * self.shade.at(x, y);
         let (cx, cy, rx, ry) = self.contact;
-        let rim = 1.0 - ((x - cx) / rx).powi(2) - ((y - cy) / ry).powi(2) + 0.22 * self.edge.at(x, y);
+        let (far_x, far_y) = ((x - cx) / rx, (y - cy) / ry);
+        let rim = 1.0 - far_x * far_x - far_y * far_y + 0.22 * self.edge.at(x, y);
         if rim <= 0.0 {
-            return self.ground;
+            return ground;
         }
         let (dx, dy) = (x - PRESS_WIDTH as f32 / 2.0, y - PRESS_HEIGHT as f32 / 2.0);
         let (sin, cos) = self.turn;
-        let mx = cos * dx - sin * dy
-            + MASTER_WIDTH as f32 / 2.0
-            + self.shift.0
-            + self.stretch * self.skin.0.at(x, y);
-        let my = sin * dx
-            + cos * dy
-            + MASTER_HEIGHT as f32 / 2.0
-            + self.shift.1
-            + self.stretch * self.skin.1.at(x, y);
-        let Some(ridge) = master.at(mx, my) else { return self.ground };
+        let (left, top) =
+            (MASTER_WIDTH as f32 / 2.0 + self.shift.0, MASTER_HEIGHT as f32 / 2.0 + self.shift.1);
+        let mx = cos * dx - sin * dy + left + self.stretch * self.skin.0.at(x, y);
+        let my = sin * dx + cos * dy + top + self.stretch * self.skin.1.at(x, y);
+        let Some(ridge) = master.at(mx, my) else { return ground };
+        let crease: f32 = master.creases.iter().map(|crease| crease.depth(mx, my)).sum();
         // Less contact towards the rim and in dry patches: ridges get thin there and break up.
-        let contact = (rim * 5.0).min(1.0);
-        let dry = self.dryness * (0.35 + 0.65 * self.patches.at(x, y)) + 0.35 * (1.0 - contact);
-        let height = ridge + self.pressure - dry + 0.9 * self.dryness * self.pores.at(x, y);
-        let touched = 1.0 / (1.0 + (-5.0 * height).exp());
-        self.ground - self.ink * touched * (0.55 + 0.45 * contact)
+        let contact = (rim * 4.0).min(1.0);
+        let dry = self.dryness * (0.35 + 0.75 * self.patches.at(x, y)) + 0.45 * (1.0 - contact);
+        let height = ridge + self.pressure - dry - self.crease * crease
+            + (0.25 + 1.3 * self.dryness) * self.pores.at(x, y);
+        let touched = 1.0 / (1.0 + exp(-5.0 * height));
+        ground - self.ink * touched * (0.5 + 0.5 * contact)
     }
 }
 
-/// The picture of one press of one finger. For several presses of a finger [`Master::grow`] it once.
-pub fn press(finger: u64, press: u64) -> GrayImage {
-    Master::grow(finger).press(press)
+/// A press with the seeds that name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Press {
+    /// Seed of the finger.
+    pub finger: u64,
+    /// Seed of the press.
+    pub press: u64,
+    /// The picture.
+    pub image: GrayImage,
+}
+
+/// Every given press of every given finger, finger by finger, each drawn when it is asked for. A finger is grown once
+/// for all its presses.
+pub fn presses(fingers: Range<u64>, presses: Range<u64>) -> impl Iterator<Item = Press> {
+    fingers.flat_map(move |finger| {
+        let master = Master::grow(finger);
+        presses.clone().map(move |press| Press { finger, press, image: master.press(press) })
+    })
 }
 
 #[cfg(test)]
@@ -345,11 +387,45 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seeds_name_the_same_picture() {
-        let (first, again) = (press(7, 1), press(7, 1));
-        assert!(first == again);
-        assert_ne!(digest(&first), digest(&press(7, 2)));
-        assert_ne!(digest(&first), digest(&press(8, 1)));
+    fn the_same_seeds_name_the_same_picture_for_ever() {
+        // If this changes, every stored seed names another finger: raise nothing, fix the generator.
+        let master = Master::grow(7);
+        assert_eq!(digest(&master.press(1)), 17_486_051_307_397_178_504);
+        assert!(master.press(1) == Master::grow(7).press(1));
+    }
+
+    #[test]
+    fn other_seeds_name_other_pictures() {
+        let master = Master::grow(7);
+        assert_ne!(digest(&master.press(1)), digest(&master.press(2)));
+        assert_ne!(digest(&master.press(1)), digest(&Master::grow(8).press(1)));
+    }
+
+    #[test]
+    fn presses_differ_in_place_rotation_pressure_and_noise() {
+        let touches: Vec<Touch> = (0..200).map(|press| Touch::new(&mut Random::new(press, 2))).collect();
+        let spread = |of: &dyn Fn(&Touch) -> f32| {
+            let mean = touches.iter().map(of).sum::<f32>() / 200.0;
+            (touches.iter().map(|touch| (of(touch) - mean) * (of(touch) - mean)).sum::<f32>() / 200.0).sqrt()
+        };
+        // In pixels: about a millimetre across, more along the finger.
+        assert!((8.0..25.0).contains(&spread(&|touch| touch.shift.0)));
+        assert!((10.0..35.0).contains(&spread(&|touch| touch.shift.1)));
+        // The sine of the rotation: 10 degrees are 0.17.
+        assert!((0.12..0.22).contains(&spread(&|touch| touch.turn.0)));
+        assert!(spread(&|touch| touch.pressure) > 0.1);
+        // Noise: the empty corner of two presses is never the same.
+        let master = Master::grow(1);
+        let corner = |press: u64| master.press(press).pixels()[..30].to_vec();
+        assert_ne!(corner(1), corner(2));
+    }
+
+    #[test]
+    fn presses_come_finger_by_finger_and_are_those_of_their_master() {
+        let seeds: Vec<(u64, u64)> = presses(4..6, 1..3).map(|press| (press.finger, press.press)).collect();
+        assert_eq!(seeds, [(4, 1), (4, 2), (5, 1), (5, 2)]);
+        let first = presses(4..5, 1..2).next().map(|press| press.image);
+        assert!(first == Some(Master::grow(4).press(1)));
     }
 
     #[test]

@@ -3,8 +3,14 @@
 //! Pairs of minutiae with like flow around them propose how one print lies on the other; under the best proposals
 //! all minutiae are paired, the placement is refined, and the score is what the pairs agree on, against how many
 //! could have been paired where the prints overlap.
+//!
+//! The constants were chosen by the error rates on FVC2002 DB1_B, DB3_B and DB4_B (10 fingers each) and on 40
+//! synthetic fingers (seeds 20,000 on). Rates on just these are therefore a little better than on others.
+
+use std::f32::consts::TAU;
 
 use super::template::{FLOW_POINTS, FLOW_STEPS, Point, Template};
+use crate::elementary::{atan2, exp, sin_cos};
 
 /// A comparison score: 0..=10,000, higher is more alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,26 +24,50 @@ impl Score {
 /// Proposals that are tried: beyond, genuine pairs gain nothing and impostors get more chances.
 const PROPOSALS: usize = 40;
 
-/// How far apart two paired minutiae may lie, in pixels: skin stretches by about a ridge and a half.
+/// How far apart two paired minutiae may lie, in pixels at 500 dpi: skin stretches by about a ridge and a half.
 const DISTANCE_PX: f32 = 14.0;
 
 /// The same before the placement was refined.
 const DISTANCE_PX_FIRST: f32 = 18.0;
 
-/// How far apart their directions may be, in 256ths of a turn: 25 degrees.
+/// How far apart the directions of two paired minutiae may be, in 256ths of a turn: 25 degrees.
 const TURN: u8 = 18;
 
-/// Flow points that both must have.
+/// Fewest pairs of a placement that says anything.
+const PAIRS_MIN: usize = 4;
+
+/// Flow points that both minutiae must have.
 const FLOW_MIN: usize = FLOW_POINTS / 3;
 
-/// A likeness below this says nothing.
-const LIKENESS_MIN: f32 = 0.28;
+/// How quickly the likeness of two flow directions falls, per half turn: to a third at 13 degrees.
+const FLOW_DECAY: f32 = 15.0;
 
-/// Likeness of two flow values by their distance, in steps of half a turn. Falls to a third at 13 degrees.
+/// A likeness below this is no proposal and makes no pair.
+const LIKENESS_MIN: f32 = 0.2;
+
+/// What a pair loses at the greatest allowed angle between its minutiae; at the greatest allowed distance it loses
+/// everything. Pairs of strangers fill the allowed range evenly, those of one finger lie near its middle: of all parts
+/// of the score this one separates most.
+const TURN_LOSS: f32 = 0.6;
+
+/// What a pair of an ending and a fork counts for: pressure can make one of the other, but seldom does.
+const OTHER_KIND: f32 = 0.8;
+
+/// How much likeness the nearest place is worth when two minutiae compete for one, against the farthest allowed.
+const RANK_BY_DISTANCE: f32 = 0.4;
+
+/// Agreement, in full pairs, that reaches half the weight: few pairs can agree by chance however well.
+const AGREED_HALF: f32 = 6.0;
+
+/// A minutia could have been paired if the other print has [`NEIGHBOURS_MIN`] within this distance, in pixels.
+const REACH_PX: f32 = 46.0;
+const NEIGHBOURS_MIN: usize = 2;
+
+/// Likeness of two flow values by their distance, in steps of half a turn.
 fn flow_table() -> [f32; FLOW_STEPS as usize] {
     std::array::from_fn(|step| {
         let apart = step.min(usize::from(FLOW_STEPS) - step) as f32 / f32::from(FLOW_STEPS);
-        (-apart * 15.0).exp()
+        exp(-apart * FLOW_DECAY)
     })
 }
 
@@ -66,7 +96,7 @@ struct Placement {
 
 impl Placement {
     fn of(turn: f32, from: (f32, f32), to: (f32, f32)) -> Self {
-        let (sin, cos) = turn.sin_cos();
+        let (sin, cos) = sin_cos(turn);
         Self {
             turn,
             sin,
@@ -83,7 +113,7 @@ impl Placement {
 
     /// The turn in 256ths.
     fn units(&self) -> i32 {
-        (self.turn / std::f32::consts::TAU * 256.0).round() as i32
+        (self.turn / TAU * 256.0).round() as i32
     }
 
     /// The rigid placement that brings the pairs together best (least squares).
@@ -104,7 +134,7 @@ impl Placement {
             dot += bx * ax + by * ay;
             cross += bx * ay - by * ax;
         }
-        Self::of(cross.atan2(dot), from, to)
+        Self::of(atan2(cross, dot), from, to)
     }
 }
 
@@ -113,7 +143,8 @@ impl Placement {
 struct Pair {
     a: usize,
     b: usize,
-    likeness: f32,
+    /// How much they agree, 0 to 1.
+    agreed: f32,
 }
 
 /// Samples of one attempt, ready to be compared with many templates.
@@ -133,7 +164,7 @@ impl Prepared {
         self.samples.len()
     }
 
-    /// The best score of any sample against a template.
+    /// The best score of any sample against a template; zero without samples. Deterministic, about 0.2 ms a sample.
     pub fn score(&self, template: &Template) -> Score {
         let scores = self.samples.iter().map(|sample| compare(&sample.points, &template.points, &self.table));
         scores.max().unwrap_or(Score(0))
@@ -155,27 +186,28 @@ fn compare(a: &[Point], b: &[Point], table: &[f32; FLOW_STEPS as usize]) -> Scor
     Score((best * f32::from(Score::MAX.0)).clamp(0.0, f32::from(Score::MAX.0)) as u16)
 }
 
+/// Score, 0 to 1, if the minutiae `i` and `j` are the same.
 fn score_proposal(a: &[Point], b: &[Point], alike: &[f32], i: usize, j: usize) -> f32 {
     let units = i32::from(a[i].direction) - i32::from(b[j].direction);
-    let turn = units as f32 / 256.0 * std::f32::consts::TAU;
+    let turn = units as f32 / 256.0 * TAU;
     let from = (f32::from(b[j].x), f32::from(b[j].y));
     let first = Placement::of(turn, from, (f32::from(a[i].x), f32::from(a[i].y)));
     let pairs = pair(a, b, alike, &first, DISTANCE_PX_FIRST);
-    if pairs.len() < 4 {
+    if pairs.len() < PAIRS_MIN {
         return 0.0;
     }
     let refined = Placement::fit(a, b, &pairs);
     let pairs = pair(a, b, alike, &refined, DISTANCE_PX);
-    if pairs.len() < 4 {
+    if pairs.len() < PAIRS_MIN {
         return 0.0;
     }
     let (na, nb) = overlap(a, b, &refined);
-    let agreed: f32 = pairs.iter().map(|pair| pair.likeness).sum();
+    let agreed: f32 = pairs.iter().map(|pair| pair.agreed).sum();
     // Tico and Kuosmanen, equation 12: what the pairs agree on against what could have been paired.
-    let share = agreed * agreed / (na.max(pairs.len()) * nb.max(pairs.len())) as f32;
-    // Few pairs can agree by chance however well: their weight grows with their number.
-    let weight = agreed / (agreed + 4.0);
-    (share.sqrt() * weight).min(1.0)
+    let share = agreed / ((na.max(pairs.len()) * nb.max(pairs.len())) as f32).sqrt();
+    let weight = agreed / (agreed + AGREED_HALF);
+    // The root only spreads the low scores, where thresholds lie.
+    (share * weight).sqrt().min(1.0)
 }
 
 /// Pairs minutiae under a placement, the most alike first, each once.
@@ -192,14 +224,18 @@ fn pair(a: &[Point], b: &[Point], alike: &[f32], placement: &Placement, distance
                 continue;
             }
             let turned = direction.wrapping_sub(other.direction);
-            if turned.min(turned.wrapping_neg()) > TURN {
+            let turned = turned.min(turned.wrapping_neg());
+            if turned > TURN {
                 continue;
             }
             let likeness = alike[i * b.len() + j];
             if likeness > LIKENESS_MIN {
-                // Nearness decides among equals.
-                let rank = likeness - 0.15 * apart_sq / (distance_px * distance_px);
-                possible.push((rank, Pair { a: i, b: j, likeness }));
+                // 0 in the middle of what is allowed, 1 at its end.
+                let far = apart_sq / (distance_px * distance_px);
+                let askew = f32::from(turned) / f32::from(TURN);
+                let kind = if point.fork == other.fork { 1.0 } else { OTHER_KIND };
+                let agreed = likeness * (1.0 - far) * (1.0 - TURN_LOSS * askew * askew) * kind;
+                possible.push((likeness - RANK_BY_DISTANCE * far, Pair { a: i, b: j, agreed }));
             }
         }
     }
@@ -217,19 +253,27 @@ fn pair(a: &[Point], b: &[Point], alike: &[f32], placement: &Placement, distance
 
 /// Minutiae of each print that lie where the other print has some near: the ones that could have been paired.
 fn overlap(a: &[Point], b: &[Point], placement: &Placement) -> (usize, usize) {
-    const REACH_PX: f32 = 38.0;
-    let placed: Vec<(f32, f32)> = b.iter().map(|point| placement.apply(point)).collect();
-    let near = |p: (f32, f32), q: (f32, f32)| (p.0 - q.0).powi(2) + (p.1 - q.1).powi(2) < REACH_PX * REACH_PX;
-    let here: Vec<(f32, f32)> = a.iter().map(|point| (f32::from(point.x), f32::from(point.y))).collect();
-    let na = here.iter().filter(|p| placed.iter().filter(|q| near(**p, **q)).count() >= 2).count();
-    let nb = placed.iter().filter(|q| here.iter().filter(|p| near(**p, **q)).count() >= 2).count();
-    (na, nb)
+    let (mut near_a, mut near_b) = (vec![0usize; a.len()], vec![0usize; b.len()]);
+    for (point, near_b) in b.iter().zip(&mut near_b) {
+        let (x, y) = placement.apply(point);
+        for (other, near_a) in a.iter().zip(&mut near_a) {
+            let (dx, dy) = (f32::from(other.x) - x, f32::from(other.y) - y);
+            let near = usize::from(dx * dx + dy * dy < REACH_PX * REACH_PX);
+            *near_a += near;
+            *near_b += near;
+        }
+    }
+    let count = |near: &[usize]| near.iter().filter(|near| **near >= NEIGHBOURS_MIN).count();
+    (count(&near_a), count(&near_b))
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::finger::extract;
+    use crate::finger::template::MINUTIAE_MAX;
     use crate::image::GrayImage;
     use crate::synthetic::Master;
 
@@ -303,5 +347,35 @@ mod tests {
         assert_eq!(score(&few, &full), Score(0));
         few.points.clear();
         assert_eq!(score(&few, &few), Score(0));
+    }
+
+    fn any_point() -> impl Strategy<Value = Point> {
+        let place = prop_oneof![any::<u16>(), 0u16..400];
+        let flow = prop::array::uniform::<_, FLOW_POINTS>(any::<u8>());
+        (place.clone(), place, any::<u8>(), any::<bool>(), any::<u8>(), flow)
+            .prop_map(|(x, y, direction, fork, quality, flow)| Point { x, y, direction, fork, quality, flow })
+    }
+
+    fn any_template() -> impl Strategy<Value = Template> {
+        let points = prop::collection::vec(any_point(), 0..=MINUTIAE_MAX);
+        (points, any::<u8>()).prop_map(|(points, quality)| Template { quality, points })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn hostile_templates_are_compared_without_panic_and_within_range(a in any_template(), b in any_template()) {
+            // As they come from storage: every well-formed sequence of bytes is some template.
+            let stored = Template::from_bytes(&a.to_bytes()).unwrap();
+            let scored = Prepared::new(vec![stored]).score(&b);
+            prop_assert!(scored <= Score::MAX);
+        }
+
+        #[test]
+        fn minutiae_all_in_one_place_are_compared_without_panic(point in any_point(), count in 0..=MINUTIAE_MAX) {
+            let heap = Template { quality: 50, points: vec![point; count] };
+            prop_assert!(score(&heap, &heap) <= Score::MAX);
+        }
     }
 }

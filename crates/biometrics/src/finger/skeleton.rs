@@ -3,6 +3,7 @@
 use std::f32::consts::PI;
 
 use super::ridges::Ridges;
+use crate::elementary::atan2;
 
 /// Steps along a line from which the direction of a minutia is taken, in pixels.
 const TRACE_PX: usize = 10;
@@ -13,8 +14,18 @@ const SPUR_PX: usize = 9;
 /// Minutiae nearer to the border of the contact area are where the print is cut, not where a ridge ends.
 const BORDER_PX: u16 = 14;
 
-/// Two minutiae of one ridge nearer than this and facing each other are a break in it.
+/// Two minutiae nearer than this that turn their backs on each other are a break in a ridge, in pixels: about a ridge
+/// period.
 const GAP_PX: f32 = 10.0;
+
+/// Two minutiae nearer than this are noise, however they face, in pixels: ridges lie farther apart.
+const CROWD_PX: f32 = 6.0;
+
+/// Directions this far apart are opposite, in radians.
+const OPPOSITE: f32 = PI * 0.7;
+
+/// So deep inside the contact area, in steps, a minutia cannot be better placed.
+const DEPTH_GOOD: u16 = 40;
 
 /// A point where a ridge ends or forks.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,6 +43,7 @@ pub(super) struct Minutia {
 /// Neighbours of a pixel, clockwise from above.
 const AROUND: [(i32, i32); 8] = [(0, -1), (1, -1), (1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1)];
 
+/// Lines one pixel wide on a raster.
 struct Lines {
     width: usize,
     height: usize,
@@ -94,11 +106,9 @@ impl Lines {
                 || (right && down && !near[7])
                 || (down && left && !near[1])
                 || (left && up && !near[3]);
-            if corner && crossings(&near) <= 2 && near.iter().filter(|on| **on).count() > 1 {
-                let joined = near.iter().filter(|on| **on).count();
-                if joined == 2 || crossings(&near) == 1 {
-                    self.on[index] = false;
-                }
+            let joined = near.iter().filter(|on| **on).count();
+            if corner && (joined == 2 || crossings(&near) == 1) {
+                self.on[index] = false;
             }
         }
     }
@@ -140,7 +150,7 @@ fn crossings(near: &[bool; 8]) -> usize {
 }
 
 fn angle(from: (i32, i32), to: (i32, i32)) -> f32 {
-    ((to.1 - from.1) as f32).atan2((to.0 - from.0) as f32).rem_euclid(2.0 * PI)
+    atan2((to.1 - from.1) as f32, (to.0 - from.0) as f32).rem_euclid(2.0 * PI)
 }
 
 /// Smallest angle between two directions, 0..=PI.
@@ -191,12 +201,13 @@ fn minutia(lines: &Lines, ridges: &Ridges, x: i32, y: i32) -> Option<Minutia> {
     if paths.iter().any(|path| path.len() < TRACE_PX / 2) {
         return None;
     }
-    let depth = f32::from(ridges.inside[index].min(40)) / 40.0;
+    let depth = f32::from(ridges.inside[index].min(DEPTH_GOOD)) / f32::from(DEPTH_GOOD);
+    // Clear ridges first; near the border a minutia may be the end of the contact.
     let quality = (0.7 * ridges.clearness[index] + 0.3 * depth).clamp(0.0, 1.0);
     Some(Minutia { x: x as f32, y: y as f32, direction, fork, quality })
 }
 
-/// Drops pairs that are two sides of a break, or the two ends of a bridge between ridges.
+/// Drops pairs that are two sides of a break in a ridge, or noise.
 fn drop_pairs(minutiae: &mut Vec<Minutia>) {
     let mut dropped = vec![false; minutiae.len()];
     for (i, a) in minutiae.iter().enumerate() {
@@ -206,9 +217,7 @@ fn drop_pairs(minutiae: &mut Vec<Minutia>) {
             if distance > GAP_PX {
                 continue;
             }
-            // Two ends that turn their backs on each other: a broken ridge. Anything nearer than a ridge: noise.
-            let backs = apart(a.direction, b.direction) > PI * 0.7;
-            if backs || distance < GAP_PX * 0.6 {
+            if apart(a.direction, b.direction) > OPPOSITE || distance < CROWD_PX {
                 dropped[i] = true;
                 dropped[j] = true;
             }

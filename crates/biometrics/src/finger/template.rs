@@ -11,6 +11,7 @@ use std::fmt;
 use super::VERSION;
 use super::ridges::Ridges;
 use super::skeleton::Minutia;
+use crate::elementary::sin_cos;
 
 /// Most minutiae that are kept, the best ones. Full prints have 40 to 80.
 pub(super) const MINUTIAE_MAX: usize = 80;
@@ -36,7 +37,8 @@ const POINT_BYTES: usize = 6 + FLOW_POINTS;
 /// Largest template, in bytes.
 pub const TEMPLATE_BYTES_MAX: usize = HEADER_BYTES + MINUTIAE_MAX * POINT_BYTES;
 
-/// A minutia as templates hold it.
+/// A minutia as templates hold it. Does not print outside tests.
+#[cfg_attr(test, derive(Debug))]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Point {
     pub(super) x: u16,
@@ -89,7 +91,7 @@ fn flow(minutia: &Minutia, ridges: &Ridges) -> [u8; FLOW_POINTS] {
     });
     let mut values = [NO_FLOW; FLOW_POINTS];
     for (value, (radius, angle)) in values.iter_mut().zip(places) {
-        let (sin, cos) = (minutia.direction + angle).sin_cos();
+        let (sin, cos) = sin_cos(minutia.direction + angle);
         let (x, y) = (minutia.x + radius * cos, minutia.y + radius * sin);
         if x < 0.0 || y < 0.0 || x as usize >= ridges.width || y as usize >= ridges.height {
             continue;
@@ -121,12 +123,12 @@ impl Template {
         self.quality
     }
 
-    /// Number of minutiae.
+    /// Number of minutiae, at most 80.
     pub fn minutiae(&self) -> usize {
         self.points.len()
     }
 
-    /// The bytes to be stored, encrypted.
+    /// The bytes to be stored, encrypted: at most [`TEMPLATE_BYTES_MAX`].
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut body = Vec::with_capacity(self.points.len() * POINT_BYTES);
         for point in &self.points {
@@ -147,7 +149,12 @@ impl Template {
         bytes
     }
 
-    /// Reads stored bytes; hostile ones are refused, never believed.
+    /// Reads stored bytes; hostile ones are refused, never believed. Whatever comes out can be compared.
+    ///
+    /// # Errors
+    ///
+    /// The first [`TemplateError`] that applies: bytes shorter than a header, another format, another version, a wrong
+    /// length, a wrong checksum.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TemplateError> {
         let (header, body) =
             bytes.split_first_chunk::<HEADER_BYTES>().ok_or(TemplateError::Length(bytes.len()))?;
