@@ -150,8 +150,10 @@ impl fmt::Display for Outcome {
 /// Why a session failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SessionError {
-    /// Stable code: `verifier_unavailable`, `verifier_lost`, `server_unreachable`, `matcher_unavailable`,
-    /// `capture_unavailable`, `terminal_not_active`, `refused_by_server`.
+    /// Stable code. Device: `verifier_unavailable`, `verifier_lost`, `capture_unavailable`, `image_invalid`,
+    /// `seal_broken`, `clock_skew`, `terminal_not_active`, `journal_unwritable`, `internal`. Network:
+    /// `server_unreachable`. Server: `server_unavailable`, `matcher_unavailable`, `code_issue_failed`,
+    /// `refused_by_server`.
     pub code: String,
     /// `device`, `network` or `server`.
     pub class: ErrorClass,
@@ -190,7 +192,7 @@ pub struct Session {
     /// How it ended; when `done`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
-    /// Why; when `failed`.
+    /// Why; when `failed`, or when a code that was to be handed over at once could not be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<SessionError>,
     /// First character of the payer's name and stars; when `passed`.
@@ -219,7 +221,7 @@ pub struct Handover {
     pub code_id: PaymentCodeId,
     /// Where it went.
     pub register: RegisterKind,
-    /// The 18 digits; only in the answer to a hand-over to `return`, and never again.
+    /// The 18 digits, for as long as the code lives and is not replaced; with a hand-over to `return` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digits: Option<String>,
     /// Until when the code lives.

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 pub const PROBLEM_MEDIA_TYPE: &str = "application/problem+json";
 
 macro_rules! problem_codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $title:literal;)*) => {
+    // `$text` is a token and not a literal, so that the OpenAPI document sees through it.
+    ($($(#[$doc:meta])* $name:ident = $text:tt, $status:literal, $title:literal;)*) => {
         /// Every refusal that our interfaces can answer with.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
         pub enum ProblemCode { $($(#[$doc])* #[serde(rename = $text)] $name,)* }

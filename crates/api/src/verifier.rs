@@ -26,7 +26,7 @@ pub struct Wake {
     pub deadline_ms: u64,
 }
 
-/// `GET /v1/progress?session=..&after=..` (long poll): where the program stands.
+/// `GET /v1/progress?session=..&after=..&wait_ms=..` (long poll): where the program stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// The terminal's session.

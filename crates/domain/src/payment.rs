@@ -102,6 +102,16 @@ impl Request {
             Request::TopUp(top_up) => top_up.amount,
         }
     }
+
+    /// Whether it asks for what `earlier`, made under the same key, did. Who pays a charge is no content: the code of
+    /// an order may be scanned again, and be another one then. Whose wallet is topped up is.
+    fn has_content_of(&self, earlier: &Payment) -> bool {
+        let same_account = match self {
+            Request::Charge(_) => true,
+            Request::TopUp(top_up) => earlier.account == Some(top_up.account),
+        };
+        same_account && earlier.amount == self.amount()
+    }
 }
 
 /// A wallet as loaded.
@@ -223,7 +233,8 @@ text_enum! {
 /// Why a request was refused. The order of the variants is the order of the checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The reference was used before with another amount or currency; here is what it was used for.
+    /// The reference was used before with another amount or currency, or for another wallet; here is what it was
+    /// used for.
     ReferenceConflict(Box<Payment>),
     /// No such account, or it has no wallet in this currency (top-up).
     AccountNotFound,
@@ -315,7 +326,7 @@ impl Batch {
     fn answer(&mut self, request: &Request) -> Answer {
         let key = request.idempotency_key();
         if let Some(earlier) = self.state.payments.get(&key) {
-            return if earlier.amount == request.amount() {
+            return if request.has_content_of(earlier) {
                 Answer::Done { payment: earlier.clone(), replayed: true }
             } else {
                 Answer::Refused(Refusal::ReferenceConflict(Box::new(earlier.clone())))

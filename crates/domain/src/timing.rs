@@ -56,6 +56,12 @@ impl Timings {
         *total = total.saturating_add(duration_us);
     }
 
+    /// Replaces the time of a stage by a total that somebody else has kept.
+    pub fn set(&mut self, stage: Stage, duration: Duration) {
+        self.0.remove(&stage);
+        self.add(stage, duration);
+    }
+
     /// Time of a stage, if it happened.
     pub fn get(&self, stage: Stage) -> Option<Duration> {
         self.0.get(&stage).copied().map(Duration::from_micros)

@@ -1,7 +1,7 @@
 //! Accounts: the operator's desk makes and looks at them.
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::response::Response;
 use selfsame_api::account::{Account, NewAccount, Wallet};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, PathId};
@@ -16,6 +16,7 @@ use utoipa_axum::routes;
 use crate::authentication::Operator;
 use crate::profile::{self, Profile};
 use crate::refusal::{OrProblem, invalid, not_found};
+use crate::replay::answer;
 use crate::{App, AppState, random};
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -38,13 +39,15 @@ fn identifiers(new: &NewAccount) -> Result<Vec<Identifier>, Problem> {
 }
 
 /// Makes an account with an empty wallet.
-#[utoipa::path(post, path = "/v1/accounts", tag = "operator", request_body = NewAccount,
-    responses((status = 201, body = Account), (status = "4XX", body = Problem)))]
+#[utoipa::path(post, path = "/v1/accounts", operation_id = "account_create", tag = "operator",
+    request_body = NewAccount,
+    responses((status = 201, body = Account), (status = 200, body = Account, description = "Answered before"),
+        (status = "4XX", body = Problem)))]
 async fn create(
     State(app): State<AppState>,
     _: Operator,
     Json(new): Json<NewAccount>,
-) -> Result<(StatusCode, Json<Account>), Problem> {
+) -> Result<Response, Problem> {
     let name = new.display_name.trim();
     if !(1..=DISPLAY_NAME_BYTES_MAX).contains(&name.len()) || name.chars().any(char::is_control) {
         return Err(invalid(format_args!(
@@ -75,13 +78,13 @@ async fn create(
         lookups,
         wrapped_profile_key: sealed.wrapped_key,
     };
-    let (status, account) = match app.store.create_account(stored, now).await.or_problem()? {
-        AccountCreated::Created => (StatusCode::CREATED, account),
-        AccountCreated::Existing(account) => (StatusCode::OK, account),
+    let (account, replayed) = match app.store.create_account(stored, now).await.or_problem()? {
+        AccountCreated::Created => (account, false),
+        AccountCreated::Existing(account) => (account, true),
         AccountCreated::ReferenceConflict => return Err(Problem::new(ProblemCode::ReferenceConflict)),
         AccountCreated::DuplicateIdentifier => return Err(Problem::new(ProblemCode::DuplicateIdentifier)),
     };
-    Ok((status, Json(read(&app, account).await?)))
+    Ok(answer(read(&app, account).await?, replayed))
 }
 
 async fn read(app: &App, account: AccountId) -> Result<Account, Problem> {
@@ -103,7 +106,8 @@ async fn read(app: &App, account: AccountId) -> Result<Account, Problem> {
 }
 
 /// An account with its wallets.
-#[utoipa::path(get, path = "/v1/accounts/{id}", tag = "operator", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/v1/accounts/{id}", operation_id = "account_show", tag = "operator",
+    params(("id" = String, Path)),
     responses((status = 200, body = Account), (status = "4XX", body = Problem)))]
 async fn show(
     State(app): State<AppState>,
@@ -123,7 +127,8 @@ struct NewState {
 }
 
 /// Freezes or unfreezes an account. Its money stays.
-#[utoipa::path(put, path = "/v1/accounts/{id}/state", tag = "operator", params(("id" = String, Path)),
+#[utoipa::path(put, path = "/v1/accounts/{id}/state", operation_id = "account_set_state", tag = "operator",
+    params(("id" = String, Path)),
     request_body = NewState, responses((status = 200, body = Account), (status = "4XX", body = Problem)))]
 async fn set_state(
     State(app): State<AppState>,

@@ -40,7 +40,8 @@ struct Now {
 }
 
 /// Moves the clock of a test site ahead.
-#[utoipa::path(post, path = "/v1/test-clock/advance", tag = "test", request_body = Advance,
+#[utoipa::path(post, path = "/v1/test-clock/advance", operation_id = "test_clock_advance", tag = "test",
+    request_body = Advance,
     responses((status = 200, body = Now), (status = "4XX", body = Problem)))]
 async fn advance(
     State(app): State<AppState>,

@@ -30,7 +30,8 @@ fn wire(consent: selfsame_store::Consent) -> Consent {
 }
 
 /// Records that a person agreed to a text.
-#[utoipa::path(post, path = "/v1/consents", tag = "operator", request_body = NewConsent,
+#[utoipa::path(post, path = "/v1/consents", operation_id = "consent_create", tag = "operator",
+    request_body = NewConsent,
     responses((status = 201, body = Consent), (status = "4XX", body = Problem)))]
 async fn create(
     State(app): State<AppState>,
@@ -57,7 +58,8 @@ async fn create(
 }
 
 /// Withdraws a consent; its templates are destroyed before the answer. Can be repeated.
-#[utoipa::path(post, path = "/v1/consents/{id}/withdraw", tag = "operator", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/v1/consents/{id}/withdraw", operation_id = "consent_withdraw", tag = "operator",
+    params(("id" = String, Path)),
     responses((status = 200, body = Consent), (status = "4XX", body = Problem)))]
 async fn withdraw(
     State(app): State<AppState>,

@@ -58,7 +58,8 @@ fn wire(stored: &Stored, templates: u32) -> Enrolment {
 }
 
 /// Opens an enrolment that one desk terminal may send samples to. Without a consent in force there is none.
-#[utoipa::path(post, path = "/v1/enrolments", tag = "operator", request_body = NewEnrolment,
+#[utoipa::path(post, path = "/v1/enrolments", operation_id = "enrolment_create", tag = "operator",
+    request_body = NewEnrolment,
     responses((status = 201, body = Enrolment), (status = "4XX", body = Problem)))]
 async fn create(
     State(app): State<AppState>,
@@ -94,7 +95,8 @@ async fn create(
 }
 
 /// An enrolment.
-#[utoipa::path(get, path = "/v1/enrolments/{id}", tag = "operator", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/v1/enrolments/{id}", operation_id = "enrolment_show", tag = "operator",
+    params(("id" = String, Path)),
     responses((status = 200, body = Enrolment), (status = "4XX", body = Problem)))]
 async fn show(
     State(app): State<AppState>,
@@ -107,7 +109,8 @@ async fn show(
 
 /// Takes the sealed samples and makes the enrolment active. Samples that cannot be used leave it open, with a new
 /// nonce, until it expires.
-#[utoipa::path(post, path = "/v1/enrolments/{id}/samples", tag = "terminal", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/v1/enrolments/{id}/samples", operation_id = "enrolment_submit", tag = "terminal",
+    params(("id" = String, Path)),
     request_body = Samples, responses((status = 200, body = Enrolment), (status = "4XX", body = Problem)))]
 async fn submit(
     State(app): State<AppState>,
@@ -151,6 +154,7 @@ async fn submit(
 
 /// Extraction, search for duplicates, storing. Answers the number of templates.
 async fn enrol(app: &App, stored: &Stored, samples: Samples) -> Result<u32, Problem> {
+    let _one_at_a_time = app.enrolling.lock().await;
     let now = app.now();
     let key = app.store.template_key(stored.account).await.or_problem()?;
     let request = ExtractionRequest {

@@ -30,13 +30,15 @@ struct Readiness {
 }
 
 /// The process answers.
-#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 204, description = "Alive")))]
+#[utoipa::path(get, path = "/livez", operation_id = "health_live", tag = "health",
+    responses((status = 204, description = "Alive")))]
 async fn live() -> axum::http::StatusCode {
     axum::http::StatusCode::NO_CONTENT
 }
 
 /// Store and matcher answer.
-#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, body = Readiness)))]
+#[utoipa::path(get, path = "/readyz", operation_id = "health_ready", tag = "health",
+    responses((status = 200, body = Readiness), (status = 503, body = Problem)))]
 async fn ready(State(app): State<AppState>) -> Result<Json<Readiness>, Problem> {
     let store = app.store.site().await.or_problem()?.is_some();
     let matcher = app.matcher.describe().await.is_ok();

@@ -28,7 +28,7 @@ fn minor(value: i128) -> Result<i64, Problem> {
 }
 
 /// Every ledger account, recomputed from all rows.
-#[utoipa::path(get, path = "/v1/ledger/trial-balance", tag = "operator",
+#[utoipa::path(get, path = "/v1/ledger/trial-balance", operation_id = "ledger_trial_balance", tag = "operator",
     responses((status = 200, body = TrialBalance), (status = "4XX", body = Problem)))]
 async fn trial_balance(State(app): State<AppState>, _: Operator) -> Result<Json<TrialBalance>, Problem> {
     let audit = app.store.audit_ledger().await.or_problem()?;
@@ -44,7 +44,7 @@ async fn trial_balance(State(app): State<AppState>, _: Operator) -> Result<Json<
 }
 
 /// The hash chain, recomputed from the first row.
-#[utoipa::path(get, path = "/v1/ledger/chain", tag = "operator",
+#[utoipa::path(get, path = "/v1/ledger/chain", operation_id = "ledger_chain", tag = "operator",
     responses((status = 200, body = Chain), (status = "4XX", body = Problem)))]
 async fn chain(State(app): State<AppState>, _: Operator) -> Result<Json<Chain>, Problem> {
     let audit = app.store.audit_ledger().await.or_problem()?;
@@ -70,7 +70,8 @@ fn page_default() -> u32 {
 }
 
 /// What was refused and why, newest first.
-#[utoipa::path(get, path = "/v1/attempts", tag = "operator", params(("limit" = Option<u32>, Query)),
+#[utoipa::path(get, path = "/v1/attempts", operation_id = "attempt_list", tag = "operator",
+    params(("limit" = Option<u32>, Query)),
     responses((status = 200, body = Attempts), (status = "4XX", body = Problem)))]
 async fn attempts(
     State(app): State<AppState>,

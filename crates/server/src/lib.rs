@@ -20,6 +20,7 @@ mod payment_code;
 mod profile;
 mod queue;
 mod refusal;
+mod replay;
 pub mod setup;
 mod terminal;
 mod top_up;
@@ -135,6 +136,9 @@ struct App {
     site: Site,
     prefix: Prefix,
     config: Config,
+    /// Held from the search for duplicates until the templates are stored: two people with one finger at two desks
+    /// would not see each other, and two first enrolments of one person would make two keys. Enrolments are rare.
+    enrolling: tokio::sync::Mutex<()>,
 }
 
 type AppState = Arc<App>;
@@ -173,7 +177,8 @@ impl Server {
         let matcher = Matcher::new(&config.matcher_socket, clock.clone());
         let queue = PaymentQueue::start(store.clone(), clock.clone());
         let prefix = config.code_prefix.unwrap_or_else(|| Prefix::default_for(site.mode));
-        let app = Arc::new(App { store, queue, matcher, clock, site, prefix, config });
+        let enrolling = tokio::sync::Mutex::new(());
+        let app = Arc::new(App { store, queue, matcher, clock, site, prefix, config, enrolling });
         Ok(Self { app, listener, address })
     }
 

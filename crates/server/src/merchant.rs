@@ -34,7 +34,8 @@ pub(crate) fn check_name(field: &str, name: &str) -> Result<(), Problem> {
 }
 
 /// Makes a merchant with one store and one key, which is shown this once.
-#[utoipa::path(post, path = "/v1/merchants", tag = "operator", request_body = NewMerchant,
+#[utoipa::path(post, path = "/v1/merchants", operation_id = "merchant_create", tag = "operator",
+    request_body = NewMerchant,
     responses((status = 201, body = CreatedMerchant), (status = "4XX", body = Problem)))]
 async fn create(
     State(app): State<AppState>,
@@ -70,7 +71,7 @@ async fn create(
 }
 
 /// What the operator owes the calling merchant.
-#[utoipa::path(get, path = "/v1/balance", tag = "merchant",
+#[utoipa::path(get, path = "/v1/balance", operation_id = "balance_show", tag = "merchant",
     responses((status = 200, body = MerchantBalance), (status = "4XX", body = Problem)))]
 async fn balance(
     State(app): State<AppState>,

@@ -3,9 +3,8 @@
 use std::time::Instant;
 
 use axum::extract::State;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
-use selfsame_api::payment::{NewPayment, Payment, REPLAYED_HEADER};
+use axum::response::Response;
+use selfsame_api::payment::{NewPayment, Payment};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, PathId, Query};
 use selfsame_domain::id::PaymentId;
@@ -21,6 +20,7 @@ use utoipa_axum::routes;
 use crate::authentication::Merchant;
 use crate::payment_code::code_mac;
 use crate::refusal::{OrProblem, not_found, store_problem};
+use crate::replay::answer;
 use crate::{App, AppState, random};
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -28,7 +28,8 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// Charges a code with an amount.
-#[utoipa::path(post, path = "/v1/payments", tag = "merchant", request_body = NewPayment,
+#[utoipa::path(post, path = "/v1/payments", operation_id = "payment_create", tag = "merchant",
+    request_body = NewPayment,
     responses((status = 201, body = Payment), (status = 200, body = Payment, description = "Answered before"),
         (status = 402, body = Problem, description = "Declined; the code stays good"),
         (status = "4XX", body = Problem), (status = 503, body = Problem)))]
@@ -53,18 +54,12 @@ async fn create(
 /// Sends a request through the queue and makes the answer of it.
 pub(crate) async fn post(app: &App, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
-    let (answer, mut timings) = app.queue.submit(request).await.map_err(|error| store_problem(&error))?;
-    match answer {
+    let (decided, mut timings) = app.queue.submit(request).await.map_err(|error| store_problem(&error))?;
+    match decided {
         Answer::Done { payment, replayed } => {
             timings.add(Stage::Charge, started.elapsed());
             let timings = if replayed { Timings::default() } else { timings };
-            let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
-            let mut response = (status, Json(Payment::new(&payment, timings))).into_response();
-            if replayed {
-                let header = HeaderName::from_static(REPLAYED_HEADER);
-                response.headers_mut().insert(header, HeaderValue::from_static("true"));
-            }
-            Ok(response)
+            Ok(answer(Payment::new(&payment, timings), replayed))
         }
         Answer::Refused(refusal) => Err(refusal_problem(refusal)),
     }
@@ -107,7 +102,8 @@ struct ByOrder {
 }
 
 /// The payment of an order: what to ask when an answer was lost. 404 means that nothing was paid under it so far.
-#[utoipa::path(get, path = "/v1/payments", tag = "merchant", params(("order_ref" = String, Query)),
+#[utoipa::path(get, path = "/v1/payments", operation_id = "payment_find", tag = "merchant",
+    params(("order_ref" = String, Query)),
     responses((status = 200, body = Payment), (status = "4XX", body = Problem)))]
 async fn find(
     State(app): State<AppState>,
@@ -121,7 +117,8 @@ async fn find(
 }
 
 /// A payment with its stages.
-#[utoipa::path(get, path = "/v1/payments/{id}", tag = "merchant", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/v1/payments/{id}", operation_id = "payment_show", tag = "merchant",
+    params(("id" = String, Path)),
     responses((status = 200, body = Payment), (status = "4XX", body = Problem)))]
 async fn show(
     State(app): State<AppState>,

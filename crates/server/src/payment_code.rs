@@ -60,7 +60,8 @@ fn lifetime(app: &App, asked: Option<u32>) -> Result<Duration, Problem> {
 }
 
 /// Issues the code of a pass; the one before it is revoked in the same transaction.
-#[utoipa::path(post, path = "/v1/payment-codes", tag = "terminal", request_body = NewPaymentCode,
+#[utoipa::path(post, path = "/v1/payment-codes", operation_id = "payment_code_create", tag = "terminal",
+    request_body = NewPaymentCode,
     responses((status = 201, body = IssuedCode), (status = "4XX", body = Problem)))]
 async fn create(
     State(app): State<AppState>,

@@ -50,7 +50,8 @@ pub(crate) fn new_activation_code() -> String {
 }
 
 /// Makes a terminal that waits for its activation.
-#[utoipa::path(post, path = "/v1/terminals", tag = "operator", request_body = NewTerminal,
+#[utoipa::path(post, path = "/v1/terminals", operation_id = "terminal_create", tag = "operator",
+    request_body = NewTerminal,
     responses((status = 201, body = CreatedTerminal), (status = "4XX", body = Problem)))]
 async fn create(
     State(app): State<AppState>,
@@ -79,7 +80,8 @@ async fn create(
 }
 
 /// Activates a terminal. Signed with the key that it brings; an earlier key of it is retired.
-#[utoipa::path(post, path = "/v1/terminals/activate", tag = "terminal", request_body = Activation,
+#[utoipa::path(post, path = "/v1/terminals/activate", operation_id = "terminal_activate", tag = "terminal",
+    request_body = Activation,
     responses((status = 200, body = ActivatedTerminal), (status = "4XX", body = Problem)))]
 async fn activate(
     State(app): State<AppState>,
@@ -131,7 +133,8 @@ async fn activate(
 }
 
 /// Retires a terminal and its key for good.
-#[utoipa::path(post, path = "/v1/terminals/{id}/retire", tag = "operator", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/v1/terminals/{id}/retire", operation_id = "terminal_retire", tag = "operator",
+    params(("id" = String, Path)),
     responses((status = 204), (status = "4XX", body = Problem)))]
 async fn retire(
     State(app): State<AppState>,

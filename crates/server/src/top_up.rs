@@ -20,7 +20,8 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// Pays money into a wallet. The same `top_up_ref` with the same amount answers the same movement.
-#[utoipa::path(post, path = "/v1/top-ups", tag = "operator", request_body = NewTopUp,
+#[utoipa::path(post, path = "/v1/top-ups", operation_id = "top_up_create", tag = "operator",
+    request_body = NewTopUp,
     responses((status = 201, body = Payment), (status = 200, body = Payment, description = "Answered before"),
         (status = "4XX", body = Problem)))]
 async fn create(

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
+use axum::response::Response;
 use selfsame_api::bytes::Bytes;
 use selfsame_api::matcher::{ComparisonRequest, ComparisonResponse, Probe};
 use selfsame_api::problem::{Problem, ProblemCode};
@@ -30,6 +30,7 @@ use crate::authentication::Signed;
 use crate::matcher::{wire_keys, wire_templates};
 use crate::profile::{self, Profile};
 use crate::refusal::{OrProblem, invalid, not_found};
+use crate::replay::answer;
 use crate::{App, AppState, random};
 
 /// How long samples are awaited after the identifier.
@@ -69,12 +70,11 @@ fn refused_candidates(found: &CandidateTemplates, policy: &Policy) -> Option<&'s
 }
 
 /// Opens a verification: the identifier selects the candidates.
-#[utoipa::path(post, path = "/v1/verifications", tag = "terminal", request_body = NewVerification,
-    responses((status = 201, body = Verification), (status = "4XX", body = Problem)))]
-async fn create(
-    State(app): State<AppState>,
-    request: Signed,
-) -> Result<(StatusCode, Json<Verification>), Problem> {
+#[utoipa::path(post, path = "/v1/verifications", operation_id = "verification_create", tag = "terminal",
+    request_body = NewVerification,
+    responses((status = 201, body = Verification),
+        (status = 200, body = Verification, description = "Answered before"), (status = "4XX", body = Problem)))]
+async fn create(State(app): State<AppState>, request: Signed) -> Result<Response, Problem> {
     let new: NewVerification = request.json()?;
     if request.terminal.purpose != Purpose::Till {
         return Err(Problem::new(ProblemCode::Forbidden).detail("only terminals at a till verify payers"));
@@ -99,11 +99,16 @@ async fn create(
         expires_at: now + CAPTURE_LIFETIME,
     };
     let stored = app.store.create_verification(stored, now).await.or_problem()?;
-    if let (true, Some(reason)) = (stored.verification == verification, refused) {
+    let replayed = stored.verification != verification;
+    let content = (stored.lookup, stored.modality, stored.sensor_grade);
+    if replayed && content != (lookup, new.modality, new.sensor_grade) {
+        return Err(Problem::new(ProblemCode::ReferenceConflict));
+    }
+    if let (false, Some(reason)) = (replayed, refused) {
         record(&app, &request.terminal, reason, None).await?;
     }
     let ending = failed_ending(&stored);
-    Ok((StatusCode::CREATED, Json(wire(&app, stored, ending).await?)))
+    Ok(answer(wire(&app, stored, ending).await?, replayed))
 }
 
 /// How a failed verification reads to its terminal: whatever the reason, like an ordinary non-match.
@@ -159,7 +164,8 @@ async fn wire(app: &App, stored: Stored, ending: Option<Ending>) -> Result<Verif
 }
 
 /// A verification of the calling terminal.
-#[utoipa::path(get, path = "/v1/verifications/{id}", tag = "terminal", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/v1/verifications/{id}", operation_id = "verification_show", tag = "terminal",
+    params(("id" = String, Path)),
     responses((status = 200, body = Verification), (status = "4XX", body = Problem)))]
 async fn show(
     State(app): State<AppState>,
@@ -173,7 +179,8 @@ async fn show(
 }
 
 /// Ends a verification: no further codes, and the one that was issued is revoked. Can be repeated.
-#[utoipa::path(post, path = "/v1/verifications/{id}/end", tag = "terminal", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/v1/verifications/{id}/end", operation_id = "verification_end", tag = "terminal",
+    params(("id" = String, Path)),
     responses((status = 200, body = Verification), (status = "4XX", body = Problem)))]
 async fn end(
     State(app): State<AppState>,
@@ -217,7 +224,8 @@ enum Concluded {
 }
 
 /// Takes sealed samples, has them compared, and decides.
-#[utoipa::path(post, path = "/v1/verifications/{id}/samples", tag = "terminal", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/v1/verifications/{id}/samples", operation_id = "verification_submit", tag = "terminal",
+    params(("id" = String, Path)),
     request_body = Samples, responses((status = 200, body = Verification), (status = "4XX", body = Problem)))]
 async fn submit(
     State(app): State<AppState>,

@@ -40,6 +40,9 @@ pub enum StoreError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// Another writer has taken the ledger's slot over: nothing was done, ask that one.
+    #[error("another server has taken over the ledger")]
+    TakenOver,
     /// The writer thread is gone: the process is shutting down or has failed.
     #[error("the store is closed")]
     Closed,
@@ -53,7 +56,7 @@ impl StoreError {
             CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure,
         };
         match self {
-            StoreError::Overloaded | StoreError::Closed => true,
+            StoreError::Overloaded | StoreError::TakenOver | StoreError::Closed => true,
             StoreError::RolledBack { source, .. } => matches!(
                 source.sqlite_error_code(),
                 Some(CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | ReadOnly | SystemIoFailure)

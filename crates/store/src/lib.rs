@@ -24,6 +24,7 @@ mod terminal;
 mod verification;
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
 pub use account::{Account, AccountCreated, NewAccount};
 pub use api_key::{ApiKey, Role};
@@ -47,6 +48,8 @@ pub struct Store {
     writer: Writer,
     readers: Readers,
     keys: Writer,
+    /// Under which the slot was taken over; 0 before.
+    epoch: AtomicU64,
 }
 
 impl Store {
@@ -58,6 +61,7 @@ impl Store {
         let mut keys = connection::open_keys(keys_database)?;
         migration::migrate(&mut keys, migration::KEYS)?;
         let readers = Readers::open(site_database)?;
-        Ok(Self { writer: Writer::start("site", site), readers, keys: Writer::start("keys", keys) })
+        let (writer, keys) = (Writer::start("site", site), Writer::start("keys", keys));
+        Ok(Self { writer, readers, keys, epoch: AtomicU64::new(0) })
     }
 }

@@ -1,6 +1,7 @@
 //! Payments: one transaction loads what a batch needs, lets `domain` decide, and writes all of it or nothing.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -77,7 +78,7 @@ fn load_code(tx: &Transaction<'_>, mac: CodeMac) -> Result<Option<Code>> {
         "select payment_codes.id, payment_codes.verification_id, verifications.sensor_grade,
              payment_codes.account_id, payment_codes.merchant_id, payment_codes.store_id, payment_codes.terminal_id,
              payment_codes.currency, payment_codes.amount_minor_max, payment_codes.expires_at,
-             verifications.code_id is not payment_codes.id,
+             verifications.code_id is distinct from payment_codes.id,
              exists (select 1 from payments where payments.verification_id = payment_codes.verification_id)
          from payment_codes
          join verifications on verifications.id = payment_codes.verification_id
@@ -256,7 +257,8 @@ fn save_timings(tx: &Transaction<'_>, timings: &[(PaymentId, Timings)]) -> Resul
 
 impl Store {
     /// Decides and writes a batch: load, [`decide`], commit, in one transaction. What earlier batches left to be
-    /// recorded (refusals and timings, which are outside the chain) is written along.
+    /// recorded (refusals and timings, which are outside the chain) is written along. Writes nothing once another
+    /// writer has taken the slot over.
     pub async fn post_batch(
         &self,
         requests: Vec<Request>,
@@ -264,9 +266,13 @@ impl Store {
         timings: Vec<(PaymentId, Timings)>,
         now: Timestamp,
     ) -> std::result::Result<BatchOutcome, StoreError> {
+        let epoch = self.epoch.load(Ordering::SeqCst);
         let work = move |tx: &Transaction<'_>| {
             let started = Instant::now();
             let state = load(tx, &requests)?;
+            if state.slot.epoch != epoch {
+                return Ok(None);
+            }
             let loaded = Instant::now();
             let before = state.slot;
             let (answers, changes) = decide(state, &requests, now);
@@ -276,9 +282,10 @@ impl Store {
                 attempt::insert(tx, attempt)?;
             }
             save_timings(tx, &timings)?;
-            Ok((answers, loaded - started, decided - loaded, decided))
+            Ok(Some((answers, loaded - started, decided - loaded, decided)))
         };
-        let (answers, load, decide, decided) = self.writer.write("payments_post", work).await?;
+        let posted = self.writer.write("payments_post", work).await?;
+        let (answers, load, decide, decided) = posted.ok_or(StoreError::TakenOver)?;
         Ok(BatchOutcome { answers, times: BatchTimes { load, decide, commit: decided.elapsed() } })
     }
 

@@ -1,5 +1,7 @@
 //! The site itself: mode, currency and the slot that this server writes.
 
+use std::sync::atomic::Ordering;
+
 use rusqlite::{OptionalExtension, params};
 use selfsame_domain::ledger::CHAIN_START;
 use selfsame_domain::money::Currency;
@@ -59,7 +61,8 @@ impl Store {
 
     /// Takes over the slot: raises its epoch, so that an earlier writer that is still around writes nothing more.
     pub async fn take_over_slot(&self) -> Result<u64, StoreError> {
-        self.writer
+        let epoch = self
+            .writer
             .write("slot_take_over", |tx| {
                 tx.query_row(
                     "update slots
@@ -70,6 +73,8 @@ impl Store {
                     |found| row::integer(found, 0),
                 )
             })
-            .await
+            .await?;
+        self.epoch.store(epoch, Ordering::SeqCst);
+        Ok(epoch)
     }
 }

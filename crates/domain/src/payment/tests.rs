@@ -134,6 +134,23 @@ fn the_same_order_with_another_amount_is_a_conflict() {
 }
 
 #[test]
+fn the_same_top_up_reference_for_another_wallet_is_a_conflict() {
+    let top_up = |number: u8, payer: u8| {
+        Request::TopUp(TopUp {
+            payment: PaymentId::new(then(), [number; 10]),
+            account: account(payer),
+            top_up_ref: "t1".parse().unwrap(),
+            amount: eur(100),
+        })
+    };
+    let requests = [top_up(1, 1), top_up(2, 1), top_up(3, 2)];
+    let (answers, changes) = decide(state([], &[(1, 0), (2, 0)]), &requests, then());
+    assert!(matches!(answers[1], Answer::Done { replayed: true, .. }));
+    assert!(matches!(answers[2], Answer::Refused(Refusal::ReferenceConflict(_))));
+    assert_eq!((changes.rows.len(), changes.wallets.len()), (1, 1));
+}
+
+#[test]
 fn a_decline_leaves_code_and_reference_free() {
     let requests = [charge(1, "o1", 400), charge(1, "o1", 300)];
     let (answers, _) = decide(state([code(1, 1)], &[(1, 300)]), &requests, then());
