@@ -1,1 +1,59 @@
-//! Verification interface, verification program and hand-over to the register.
+//! The terminal: the machine at the till. Step 1 of the method (the verification interface), the verification program
+//! of step 2, and the terminal's side of steps 3 to 5 (asking for the code, handing it to the register).
+//!
+//! Two processes: the terminal offers the interface and hands over codes; the verifier is woken by it, takes
+//! identifier and sample, and talks to the payment server. They share the device's identity and nothing else. Must
+//! never know SQL, templates or scores: frames leave this machine sealed, and what comes back is a verdict.
+
+pub mod capture;
+pub mod device;
+pub mod enrolment;
+mod handover;
+mod interface;
+mod journal;
+mod register;
+mod verification;
+mod verifier;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use interface::{TerminalConfig, openapi_json, run_terminal};
+pub use verifier::{VerifierConfig, run_verifier};
+
+/// Why terminal or verifier do not run.
+#[derive(Debug, thiserror::Error)]
+pub enum TerminalError {
+    /// The socket could not be made.
+    #[error("failed to listen on `{socket}`")]
+    Listen {
+        /// Which socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The journal of accepted requests could not be read or written.
+    #[error("failed to open the journal `{path}`")]
+    Journal {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Serving failed.
+    #[error("the process stopped serving")]
+    Serve(#[source] io::Error),
+}
+
+/// Bytes of the operating system's generator. The one place where randomness enters the terminal.
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system's generator always answers");
+    bytes
+}
+
+/// Locks. Nothing is left half done while one of our locks is held, so a panic elsewhere does not spoil them.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,478 @@
+//! Sessions of the verification interface: from an accepted request to its one final outcome.
+//!
+//! ```text
+//! waking -> awaiting_identifier <-> verifying <-> capturing -> done (passed | declined | canceled | timed_out |
+//!        \__________________________/                              failed | unknown)
+//! ```
+//!
+//! One payer at a time. A session's driver follows the verification program and ends the session whatever happens:
+//! with the program's verdict, on cancel, at the deadline, or when the program is lost.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use selfsame_api::client::{Client, ClientError};
+use selfsame_api::interface::{
+    ErrorClass, Handover, HandoverMode, HandoverRequest, NewSession, Outcome, RegisterKind, Session,
+    SessionError, SessionState,
+};
+use selfsame_api::problem::{Problem, ProblemCode};
+use selfsame_api::verification::Verification;
+use selfsame_api::verifier::{CancelWake, Progress, Verdict, Wake};
+use selfsame_domain::clock::Clock;
+use selfsame_domain::id::{RequestId, SessionId, VerificationId};
+use selfsame_domain::reference::Reference;
+use selfsame_domain::timing::{Stage, Timings};
+use tokio::sync::{Notify, watch};
+
+use crate::device::ServerLink;
+use crate::handover::ask_for_code;
+use crate::journal::{Entry, Journal, MEMORY, Remembered};
+use crate::register::LiveCode;
+use crate::{lock, random};
+
+/// Longest time from the request until the verification program must answer.
+const WAKE_BUDGET: Duration = Duration::from_millis(1_500);
+
+/// Pause between tries to reach a verification program that is being started again.
+const WAKE_PAUSE: Duration = Duration::from_millis(20);
+
+/// Longest wait of one question to the verification program, and what its answer may take on top.
+const PROGRESS_WAIT: Duration = Duration::from_secs(10);
+const PROGRESS_GRACE: Duration = Duration::from_secs(2);
+
+/// How long after the deadline the terminal ends a session by itself: the program has the same deadline.
+const DEADLINE_GRACE: Duration = Duration::from_millis(500);
+
+/// Longest wait for the program or the server to hear of a cancel.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A session with what only this process knows of it.
+struct Entered {
+    /// What was asked; unknown for sessions of an earlier run.
+    request: Option<NewSession>,
+    session: watch::Sender<Session>,
+    /// The server's verification; when passed.
+    verification: Mutex<Option<VerificationId>>,
+    code: Mutex<Option<LiveCode>>,
+    /// Held while a code is asked for, so that the code that is kept is the one that is alive.
+    handover: tokio::sync::Mutex<()>,
+    canceled: Notify,
+}
+
+#[derive(Default)]
+struct Index {
+    sessions: HashMap<SessionId, Arc<Entered>>,
+    by_request: HashMap<Reference, SessionId>,
+    active: Option<SessionId>,
+}
+
+/// All sessions of this terminal.
+pub(crate) struct Sessions {
+    index: Mutex<Index>,
+    journal: Journal,
+    verifier: Client,
+    link: ServerLink,
+    clock: Arc<dyn Clock>,
+}
+
+/// A session as accepted, or as it was accepted before.
+pub(crate) struct Accepted {
+    pub(crate) session: Session,
+    pub(crate) replayed: bool,
+}
+
+fn not_found() -> Problem {
+    Problem::new(ProblemCode::NotFound)
+}
+
+fn failure(code: &str, class: ErrorClass) -> SessionError {
+    SessionError { code: code.to_owned(), class, retryable: true }
+}
+
+impl Sessions {
+    /// Sessions that an earlier run left in the middle are `unknown`. They have no code: a code is asked for only after
+    /// the outcome was written down.
+    pub(crate) fn new(
+        journal: Journal,
+        remembered: Vec<Remembered>,
+        verifier: Client,
+        link: ServerLink,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let mut index = Index::default();
+        for found in remembered {
+            index.by_request.insert(found.request_id.clone(), found.session);
+            index.sessions.insert(found.session, Arc::new(Entered::remembered(found)));
+        }
+        Self { index: Mutex::new(index), journal, verifier, link, clock }
+    }
+
+    /// Whether a payer is being verified.
+    pub(crate) fn is_busy(&self) -> bool {
+        lock(&self.index).active.is_some()
+    }
+
+    fn find(&self, session: SessionId) -> Result<Arc<Entered>, Problem> {
+        lock(&self.index).sessions.get(&session).cloned().ok_or_else(not_found)
+    }
+
+    /// Takes a request, or answers the session that it made before.
+    pub(crate) fn accept(self: &Arc<Self>, request: NewSession) -> Result<Accepted, Problem> {
+        let now = self.clock.now();
+        let mut index = lock(&self.index);
+        if let Some(earlier) = index.by_request.get(&request.request_id) {
+            let earlier = index.sessions.get(earlier).ok_or_else(not_found)?;
+            if earlier.request.as_ref().is_some_and(|before| *before != request) {
+                let detail = "this request_id was used for another request";
+                return Err(Problem::new(ProblemCode::ReferenceConflict).detail(detail));
+            }
+            return Ok(Accepted { session: earlier.session.borrow().clone(), replayed: true });
+        }
+        if index.active.is_some() {
+            return Err(Problem::new(ProblemCode::Busy));
+        }
+        index.forget_before(now - MEMORY);
+        let session = SessionId::new(now, random());
+        let accepted = Entry::Accepted { session, request_id: request.request_id.clone(), at: now };
+        self.journal.write(&accepted).map_err(|error| {
+            tracing::error!(%error, "the journal cannot be written, so no request is accepted");
+            Problem::new(ProblemCode::Unavailable)
+                .detail("this terminal cannot write its journal: is its disk full?")
+        })?;
+        let entered = Arc::new(Entered::new(session, request, now));
+        // The next payer has come: codes of the ones before must not stay on the screen.
+        index.sessions.values().for_each(|earlier| *lock(&earlier.code) = None);
+        index.by_request.insert(entered.session.borrow().request_id.clone(), session);
+        index.sessions.insert(session, entered.clone());
+        index.active = Some(session);
+        drop(index);
+        let first = entered.session.borrow().clone();
+        tokio::spawn(self.clone().drive(entered));
+        Ok(Accepted { session: first, replayed: false })
+    }
+
+    /// The session, as soon as it has changed since `after` or `wait` is over.
+    pub(crate) async fn follow(
+        &self,
+        session: SessionId,
+        after: u64,
+        wait: Duration,
+    ) -> Result<Session, Problem> {
+        let entered = self.find(session)?;
+        let mut changes = entered.session.subscribe();
+        let news = changes.wait_for(|session| session.sequence > after);
+        // Without news the present state is the answer.
+        let _ = tokio::time::timeout(wait, news).await;
+        Ok(entered.shown())
+    }
+
+    /// Cancels: a session that is not over ends, the pass of one that is over is given up and its code revoked.
+    pub(crate) async fn cancel(&self, session: SessionId) -> Result<Session, Problem> {
+        let entered = self.find(session)?;
+        if entered.session.borrow().state != SessionState::Done {
+            entered.canceled.notify_one();
+            let mut changes = entered.session.subscribe();
+            let done = changes.wait_for(|session| session.state == SessionState::Done);
+            // The driver ends the session within the time that it gives the program to hear of it.
+            let _ = tokio::time::timeout(2 * CANCEL_TIMEOUT, done).await;
+        }
+        *lock(&entered.code) = None;
+        let passed = *lock(&entered.verification);
+        if let Some(verification) = passed {
+            self.end_pass(verification).await?;
+            *lock(&entered.verification) = None;
+        }
+        entered.change(|session| (session.handover, session.pass_expires_at) = (None, None));
+        Ok(entered.shown())
+    }
+
+    async fn end_pass(&self, verification: VerificationId) -> Result<(), Problem> {
+        let path = format!("/v1/verifications/{verification}/end");
+        match self.link.post::<Verification>(&path, &serde_json::json!({}), CANCEL_TIMEOUT).await {
+            Ok(_) => Ok(()),
+            Err(ClientError::Problem(problem)) if problem.code == ProblemCode::NotFound => Ok(()),
+            Err(ClientError::Problem(problem)) => Err(*problem),
+            Err(error) => {
+                tracing::warn!(%error, "a pass was not ended at the server");
+                let detail =
+                    "the payment server does not answer: cancel again, or the code lives until it expires";
+                Err(Problem::new(ProblemCode::Unavailable).detail(detail))
+            }
+        }
+    }
+
+    /// Asks for the code of a pass now and brings it to the register.
+    pub(crate) async fn hand_over(
+        &self,
+        session: SessionId,
+        request: HandoverRequest,
+    ) -> Result<Session, Problem> {
+        let entered = self.find(session)?;
+        let planned = entered.request.as_ref().map(|request| request.handover.register).unwrap_or_default();
+        let register = request.register.unwrap_or(planned);
+        self.bring(&entered, register, request.lifetime_seconds).await?;
+        Ok(entered.shown())
+    }
+
+    async fn bring(
+        &self,
+        entered: &Entered,
+        register: RegisterKind,
+        lifetime_seconds: Option<u32>,
+    ) -> Result<(), Problem> {
+        let _one_at_a_time = entered.handover.lock().await;
+        let no_pass =
+            || Problem::new(ProblemCode::InvalidState).detail("this verification has no pass in force");
+        let verification = lock(&entered.verification).ok_or_else(no_pass)?;
+        let started = Instant::now();
+        let request = RequestId::new(self.clock.now(), random());
+        // The earlier code is dead from the moment that the server has heard of this.
+        *lock(&entered.code) = None;
+        let issued = ask_for_code(&self.link, request, verification, register, lifetime_seconds).await?;
+        let asked = Instant::now();
+        *lock(&entered.code) =
+            Some(LiveCode::new(issued.digits, Duration::from_millis(issued.expires_in_ms)));
+        let handover = Handover { code_id: issued.id, register, digits: None, expires_at: issued.expires_at };
+        entered.change(|session| {
+            session.handover = Some(handover);
+            session.error = None;
+            session.timings.add(Stage::Code, asked - started);
+            session.timings.add(Stage::Handover, asked.elapsed());
+        });
+        tracing::info!(session.id = %entered.id(), code.id = %issued.id, register = register.as_str(), "handed a code over");
+        Ok(())
+    }
+
+    /// What the terminal's screen shows of a session.
+    pub(crate) fn screen_png(&self, session: SessionId) -> Result<Vec<u8>, Problem> {
+        let entered = self.find(session)?;
+        let on_screen = entered.session.borrow().handover.as_ref().map(|handover| handover.register);
+        let shown = on_screen.filter(|register| *register == RegisterKind::Screen);
+        let png = shown.and_then(|_| lock(&entered.code).as_ref().and_then(LiveCode::screen_png));
+        png.ok_or_else(|| Problem::new(ProblemCode::NotFound).detail("no code is on the screen"))
+    }
+
+    /// Drives one session to its end. A panic in it ends the session too.
+    async fn drive(self: Arc<Self>, entered: Arc<Entered>) {
+        let (sessions, driven) = (self.clone(), entered.clone());
+        let driving = tokio::spawn(async move { sessions.outcome_of(&driven).await });
+        let verdict = driving.await.unwrap_or_else(|error| {
+            tracing::error!(session.id = %entered.id(), %error, "a session's driver broke down");
+            ended(Outcome::Failed, Some(failure("internal", ErrorClass::Device)))
+        });
+        self.finish(&entered, verdict).await;
+    }
+
+    async fn outcome_of(&self, entered: &Entered) -> Verdict {
+        let request = entered.request.as_ref().expect("only sessions of this run are driven");
+        let deadline = Duration::from_millis(request.deadline_ms);
+        tokio::select! {
+            verdict = self.verify(entered, request) => verdict,
+            () = entered.canceled.notified() => {
+                self.cancel_wake(entered.id()).await;
+                ended(Outcome::Canceled, None)
+            }
+            () = tokio::time::sleep(deadline + DEADLINE_GRACE) => {
+                self.cancel_wake(entered.id()).await;
+                ended(Outcome::TimedOut, None)
+            }
+        }
+    }
+
+    /// Frees the reader. A program that does not answer is being started again, and then captures nothing.
+    async fn cancel_wake(&self, session: SessionId) {
+        let canceled = self.verifier.post::<()>("/v1/cancel", &CancelWake { session }, CANCEL_TIMEOUT).await;
+        if let Err(error) = canceled {
+            tracing::warn!(session.id = %session, %error, "the verification program did not hear of the cancel");
+        }
+    }
+
+    /// Wakes the verification program and follows it to its verdict.
+    async fn verify(&self, entered: &Entered, request: &NewSession) -> Verdict {
+        let mut progress = match self.wake(entered, request).await {
+            Ok(progress) => progress,
+            Err(error) => {
+                tracing::error!(session.id = %entered.id(), %error, "the verification program was not woken");
+                return ended(Outcome::Failed, Some(failure("verifier_unavailable", ErrorClass::Device)));
+            }
+        };
+        loop {
+            if let Some(verdict) = progress.verdict {
+                entered.change(|session| session.timings.merge(&progress.timings));
+                return verdict;
+            }
+            entered.show_progress(&progress);
+            let wait_ms = PROGRESS_WAIT.as_millis();
+            let (session, after) = (entered.id(), progress.sequence);
+            let path = format!("/v1/progress?session={session}&after={after}&wait_ms={wait_ms}");
+            progress = match self.verifier.get(&path, PROGRESS_WAIT + PROGRESS_GRACE).await {
+                Ok(progress) => progress,
+                Err(error) => {
+                    tracing::error!(session.id = %session, %error, "the verification program was lost");
+                    return ended(Outcome::Failed, Some(failure("verifier_lost", ErrorClass::Device)));
+                }
+            };
+        }
+    }
+
+    /// Waits out a program that is just being started again. Waking twice is harmless: the second run is the one.
+    async fn wake(&self, entered: &Entered, request: &NewSession) -> Result<Progress, ClientError> {
+        let started = Instant::now();
+        let wake = Wake {
+            session: entered.id(),
+            modality: request.modality,
+            identifier: request.identifier.clone(),
+            deadline_ms: request.deadline_ms,
+        };
+        loop {
+            let left = WAKE_BUDGET.saturating_sub(started.elapsed());
+            match self.verifier.post::<Progress>("/v1/wake", &wake, left.max(WAKE_PAUSE)).await {
+                Ok(progress) => {
+                    entered.change(|session| session.timings.add(Stage::Wake, started.elapsed()));
+                    return Ok(progress);
+                }
+                Err(error) if error.problem().is_some() || started.elapsed() >= WAKE_BUDGET => {
+                    return Err(error);
+                }
+                Err(_) => tokio::time::sleep(WAKE_PAUSE).await,
+            }
+        }
+    }
+
+    /// Writes the outcome to the journal. A pass that cannot be written is none: after a restart nobody would know it.
+    async fn write_down(&self, entered: &Entered, verdict: Verdict) -> Verdict {
+        let passed = verdict.outcome == Outcome::Passed;
+        let outcome = Entry::Ended {
+            session: entered.id(),
+            outcome: verdict.outcome,
+            verification: verdict.verification.filter(|_| passed),
+            pass_expires_at: verdict.pass_expires_at,
+        };
+        let Err(error) = self.journal.write(&outcome) else { return verdict };
+        tracing::error!(session.id = %entered.id(), %error, "an outcome was not written to the journal");
+        let Some(verification) = verdict.verification.filter(|_| passed) else { return verdict };
+        // If the server does not hear of it the pass expires there, and nobody can ask for its code.
+        let _ = self.end_pass(verification).await;
+        ended(Outcome::Failed, Some(failure("journal_unwritable", ErrorClass::Device)))
+    }
+
+    /// Writes the outcome down, hands the code over if that was to happen at once, and tells everybody.
+    async fn finish(&self, entered: &Entered, verdict: Verdict) {
+        let verdict = self.write_down(entered, verdict).await;
+        let passed = verdict.outcome == Outcome::Passed;
+        if passed {
+            *lock(&entered.verification) = verdict.verification;
+        }
+        let mut error = verdict.error;
+        let plan = entered.request.as_ref().map(|request| request.handover).unwrap_or_default();
+        if passed
+            && plan.mode == HandoverMode::Immediate
+            && let Err(problem) = self.bring(entered, plan.register, None).await
+        {
+            tracing::warn!(session.id = %entered.id(), %problem, "the code was not handed over; it can be asked for again");
+            error = Some(failure("code_issue_failed", ErrorClass::Server));
+        }
+        lock(&self.index).active = None;
+        tracing::info!(session.id = %entered.id(), outcome = %verdict.outcome, "a verification ended");
+        entered.change(|session| {
+            session.state = SessionState::Done;
+            session.guidance = None;
+            session.outcome = Some(verdict.outcome);
+            session.error = error;
+            session.payer_display = verdict.payer_display;
+            session.pass_expires_at = verdict.pass_expires_at;
+        });
+    }
+}
+
+fn ended(outcome: Outcome, error: Option<SessionError>) -> Verdict {
+    Verdict { outcome, error, verification: None, payer_display: None, pass_expires_at: None }
+}
+
+impl Index {
+    fn forget_before(&mut self, oldest: selfsame_domain::time::Timestamp) {
+        self.sessions.retain(|_, entered| entered.session.borrow().deadline_at >= oldest);
+        let Index { sessions, by_request, .. } = self;
+        by_request.retain(|_, session| sessions.contains_key(session));
+    }
+}
+
+impl Entered {
+    fn new(id: SessionId, request: NewSession, now: selfsame_domain::time::Timestamp) -> Self {
+        let session = Session {
+            id,
+            request_id: request.request_id.clone(),
+            state: SessionState::Waking,
+            sequence: 1,
+            guidance: None,
+            outcome: None,
+            error: None,
+            payer_display: None,
+            pass_expires_at: None,
+            handover: None,
+            deadline_at: now + Duration::from_millis(request.deadline_ms),
+            timings: Timings::default(),
+        };
+        Self::around(session, Some(request), None)
+    }
+
+    fn remembered(found: Remembered) -> Self {
+        let session = Session {
+            id: found.session,
+            request_id: found.request_id,
+            state: SessionState::Done,
+            sequence: 1,
+            guidance: None,
+            outcome: Some(found.outcome.unwrap_or(Outcome::Unknown)),
+            error: None,
+            payer_display: None,
+            pass_expires_at: found.pass_expires_at,
+            handover: None,
+            deadline_at: found.at,
+            timings: Timings::default(),
+        };
+        Self::around(session, None, found.verification)
+    }
+
+    fn around(session: Session, request: Option<NewSession>, verification: Option<VerificationId>) -> Self {
+        Self {
+            request,
+            session: watch::Sender::new(session),
+            verification: Mutex::new(verification),
+            code: Mutex::new(None),
+            handover: tokio::sync::Mutex::new(()),
+            canceled: Notify::new(),
+        }
+    }
+
+    fn id(&self) -> SessionId {
+        self.session.borrow().id
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Session)) {
+        self.session.send_modify(|session| {
+            change(session);
+            session.sequence += 1;
+        });
+    }
+
+    fn show_progress(&self, progress: &Progress) {
+        let before = self.session.borrow().clone();
+        if (before.state, &before.guidance) != (progress.state, &progress.guidance) {
+            self.change(|session| {
+                (session.state, session.guidance) = (progress.state, progress.guidance.clone())
+            });
+        }
+    }
+
+    /// The session as its caller sees it: with the digits, if they go back to the caller and are still alive.
+    fn shown(&self) -> Session {
+        let mut session = self.session.borrow().clone();
+        if let Some(handover) = session.handover.as_mut().filter(|h| h.register == RegisterKind::Return) {
+            handover.digits = lock(&self.code).as_ref().and_then(LiveCode::digits).map(str::to_owned);
+        }
+        session
+    }
+}

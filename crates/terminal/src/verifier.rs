@@ -1,0 +1,514 @@
+//! The biometric payment verification program (step 2 of the method): woken by the terminal, it takes the identifier
+//! and a sample from the payer, and asks the payment server who this is.
+//!
+//! Identifier first: nothing is captured before the server has selected an account with a consent in force. Every run
+//! ends in exactly one [`Verdict`], by its deadline at the latest. Samples live in memory for the length of one try
+//! and leave this process sealed to the matcher.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use selfsame_api::account::Identifier;
+use selfsame_api::client::ClientError;
+use selfsame_api::interface::{ErrorClass, Outcome, SessionError, SessionState, WAIT_MS_MAX};
+use selfsame_api::problem::{Problem, ProblemCode};
+use selfsame_api::sealing::FrameContext;
+use selfsame_api::serve::{Json, Query, bind_unix, with_fallbacks};
+use selfsame_api::verification::{Decision, Ending, NewVerification, Samples, Verification};
+use selfsame_api::verifier::{CancelWake, PadInput, Progress, Verdict, VerifierStatus, Wake};
+use selfsame_domain::clock::Clock;
+use selfsame_domain::id::{SessionId, VerificationId};
+use selfsame_domain::sensor::Modality;
+use selfsame_domain::timing::{Stage, Timings};
+use selfsame_domain::verification::{Fault, State as ServerState};
+use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+
+use crate::capture::{CaptureError, CaptureSource, Sample};
+use crate::device::{DeviceIdentity, ServerLink};
+use crate::enrolment::seal_all;
+use crate::{TerminalError, lock};
+
+/// Longest wait for an answer of the payment server to one call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause before the second try of a call that found nobody: a process that died is back by then.
+const RETRY_PAUSE: Duration = Duration::from_millis(400);
+
+/// How often a payer may give more digits in one session, before the till has to start again.
+const IDENTIFIERS_MAX: u32 = 3;
+
+/// What the verification program is told at start.
+pub struct VerifierConfig {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// Where samples come from.
+    pub source: CaptureSource,
+    /// Who this machine is.
+    pub identity: DeviceIdentity,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The run of one session.
+struct Run {
+    session: SessionId,
+    progress: watch::Sender<Progress>,
+    pad: mpsc::Sender<Identifier>,
+    /// The server's verification, once it is open.
+    verification: Mutex<Option<VerificationId>>,
+    /// Stages that the server has not been told yet.
+    untold: Mutex<Timings>,
+    task: Mutex<Option<AbortHandle>>,
+}
+
+struct Program {
+    source: CaptureSource,
+    identity: DeviceIdentity,
+    link: ServerLink,
+    current: Mutex<Option<Arc<Run>>>,
+    counters: Mutex<BTreeMap<String, u64>>,
+}
+
+type App = Arc<Program>;
+
+/// Serves until `shutdown` is done.
+pub async fn run_verifier(
+    config: VerifierConfig,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), TerminalError> {
+    let listener = bind_unix(&config.socket)
+        .map_err(|source| TerminalError::Listen { socket: config.socket.clone(), source })?;
+    let program = Program {
+        link: config.identity.link(config.clock),
+        source: config.source,
+        identity: config.identity,
+        current: Mutex::new(None),
+        counters: Mutex::new(BTreeMap::new()),
+    };
+    let driver = program.source.routes();
+    let router = Router::new()
+        .route("/v1/verifier", get(status))
+        .route("/v1/wake", post(wake))
+        .route("/v1/progress", get(progress))
+        .route("/v1/cancel", post(cancel))
+        .route("/v1/identifier", post(identifier))
+        .with_state(Arc::new(program))
+        .merge(driver);
+    // No draining: whoever waits here is told by the end of the connection, and nothing is written on this side.
+    tokio::select! {
+        served = async { axum::serve(listener, with_fallbacks(router)).await } => {
+            served.map_err(TerminalError::Serve)
+        }
+        () = shutdown => Ok(()),
+    }
+}
+
+async fn status(State(app): State<App>) -> Json<VerifierStatus> {
+    Json(VerifierStatus {
+        modalities: app.source.modalities().to_vec(),
+        source: app.source.name().to_owned(),
+        counters: lock(&app.counters).clone(),
+    })
+}
+
+/// Begins to verify a payer. The payer before, if there is one, is given up.
+async fn wake(State(app): State<App>, Json(wake): Json<Wake>) -> Json<Progress> {
+    let first = Progress {
+        session: wake.session,
+        sequence: 1,
+        state: if wake.identifier.is_some() {
+            SessionState::Verifying
+        } else {
+            SessionState::AwaitingIdentifier
+        },
+        guidance: None,
+        verdict: None,
+        timings: Timings::default(),
+    };
+    let (pad, typed) = mpsc::channel(1);
+    let run = Arc::new(Run {
+        session: wake.session,
+        progress: watch::Sender::new(first.clone()),
+        pad,
+        verification: Mutex::new(None),
+        untold: Mutex::new(Timings::default()),
+        task: Mutex::new(None),
+    });
+    let mut current = lock(&app.current);
+    if let Some(earlier) = current.take() {
+        give_up(&app, &earlier);
+    }
+    let task = tokio::spawn(verify(app.clone(), run.clone(), wake, typed));
+    *lock(&run.task) = Some(task.abort_handle());
+    *current = Some(run);
+    Json(first)
+}
+
+/// Ends a run that has no verdict yet, or the pass that it came to.
+fn give_up(app: &App, run: &Run) {
+    if let Some(task) = lock(&run.task).take() {
+        // Dropping the capture's future frees the reader.
+        task.abort();
+    }
+    run.finish(Verdict::without_server(Outcome::Canceled, None));
+    let opened = lock(&run.verification).take();
+    if let Some(verification) = opened {
+        end_at_server(app.clone(), verification);
+    }
+}
+
+/// Tells the server that no code will be asked for. If that does not arrive, the verification expires by itself.
+fn end_at_server(app: App, verification: VerificationId) {
+    tokio::spawn(async move {
+        let path = format!("/v1/verifications/{verification}/end");
+        let ended = app.link.post::<Verification>(&path, &serde_json::json!({}), CALL_TIMEOUT).await;
+        if let Err(error) = ended {
+            tracing::warn!(verification.id = %verification, %error, "a verification was not ended at the server");
+        }
+    });
+}
+
+fn current(app: &Program, session: SessionId) -> Result<Arc<Run>, Problem> {
+    let current = lock(&app.current).clone();
+    current.filter(|run| run.session == session).ok_or_else(|| Problem::new(ProblemCode::NotFound))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct After {
+    session: SessionId,
+    #[serde(default)]
+    after: u64,
+    #[serde(default)]
+    wait_ms: u64,
+}
+
+async fn progress(State(app): State<App>, Query(after): Query<After>) -> Result<Json<Progress>, Problem> {
+    let run = current(&app, after.session)?;
+    let mut changes = run.progress.subscribe();
+    let wait = Duration::from_millis(after.wait_ms.min(WAIT_MS_MAX));
+    let news = changes.wait_for(|progress| progress.sequence > after.after);
+    // Without news the present state is the answer.
+    let _ = tokio::time::timeout(wait, news).await;
+    let latest = run.progress.borrow().clone();
+    Ok(Json(latest))
+}
+
+async fn cancel(State(app): State<App>, Json(cancel): Json<CancelWake>) -> Result<StatusCode, Problem> {
+    let run = current(&app, cancel.session)?;
+    give_up(&app, &run);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the payer typed on the pad.
+async fn identifier(State(app): State<App>, Json(input): Json<PadInput>) -> Result<StatusCode, Problem> {
+    let nobody = || Problem::new(ProblemCode::InvalidState).detail("nobody was asked for an identifier");
+    let run = lock(&app.current).clone().ok_or_else(nobody)?;
+    if run.progress.borrow().state != SessionState::AwaitingIdentifier {
+        return Err(nobody());
+    }
+    let given = selfsame_domain::account::Identifier::parse(input.identifier.kind, &input.identifier.value);
+    given.map_err(|error| Problem::new(ProblemCode::InvalidRequest).detail(error))?;
+    run.pad.try_send(input.identifier).map_err(|_| nobody())?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+impl Run {
+    fn advance(&self, change: impl FnOnce(&mut Progress)) {
+        self.progress.send_if_modified(|progress| {
+            if progress.state == SessionState::Done {
+                return false;
+            }
+            change(progress);
+            progress.sequence += 1;
+            true
+        });
+    }
+
+    fn enter(&self, state: SessionState, guidance: Option<String>) {
+        self.advance(|progress| (progress.state, progress.guidance) = (state, guidance));
+    }
+
+    fn time(&self, stage: Stage, since: Instant) {
+        let duration = since.elapsed();
+        lock(&self.untold).add(stage, duration);
+        self.progress.send_modify(|progress| progress.timings.add(stage, duration));
+    }
+
+    /// Takes over the stages that only the server and the matcher know.
+    fn take_over(&self, timings: &Timings) {
+        self.progress.send_modify(|progress| {
+            for stage in [Stage::Open, Stage::Extraction, Stage::Comparison] {
+                if let Some(duration) = timings.get(stage) {
+                    progress.timings.set(stage, duration);
+                }
+            }
+        });
+    }
+
+    /// The first verdict stands.
+    fn finish(&self, verdict: Verdict) {
+        self.advance(|progress| {
+            progress.state = SessionState::Done;
+            progress.guidance = None;
+            progress.verdict = Some(verdict);
+        });
+    }
+}
+
+/// A verdict that is not the server's.
+trait WithoutServer {
+    fn without_server(outcome: Outcome, error: Option<SessionError>) -> Self;
+}
+
+impl WithoutServer for Verdict {
+    fn without_server(outcome: Outcome, error: Option<SessionError>) -> Self {
+        Verdict { outcome, error, verification: None, payer_display: None, pass_expires_at: None }
+    }
+}
+
+/// Why a run ends without a decision of the server.
+enum Broken {
+    Server(ClientError),
+    Fault(Fault),
+    Capture(CaptureError),
+    Seal,
+    /// The server waits for a sample but gave no nonce: an earlier submission broke off inside it.
+    NonceMissing,
+}
+
+impl From<ClientError> for Broken {
+    fn from(error: ClientError) -> Self {
+        Broken::Server(error)
+    }
+}
+
+impl Broken {
+    fn error(&self) -> SessionError {
+        let (code, class, retryable) = match self {
+            Broken::Server(ClientError::Connect { .. } | ClientError::NoAnswer { .. }) => {
+                ("server_unreachable", ErrorClass::Network, true)
+            }
+            Broken::Server(error) => match error.problem().map(|problem| problem.code) {
+                Some(ProblemCode::TerminalRetired | ProblemCode::SignatureInvalid) => {
+                    ("terminal_not_active", ErrorClass::Device, false)
+                }
+                Some(ProblemCode::SignatureExpired) => ("clock_skew", ErrorClass::Device, false),
+                Some(ProblemCode::MatcherUnavailable) => ("matcher_unavailable", ErrorClass::Server, true),
+                Some(code) if code.status() >= 500 => ("server_unavailable", ErrorClass::Server, true),
+                _ => ("refused_by_server", ErrorClass::Server, false),
+            },
+            Broken::Fault(Fault::MatcherUnavailable) => ("matcher_unavailable", ErrorClass::Server, true),
+            Broken::Fault(Fault::SealBroken) | Broken::Seal => ("seal_broken", ErrorClass::Device, false),
+            Broken::Fault(Fault::ImageInvalid) => ("image_invalid", ErrorClass::Device, true),
+            Broken::Fault(Fault::CaptureUnavailable) | Broken::Capture(_) => {
+                ("capture_unavailable", ErrorClass::Device, true)
+            }
+            Broken::NonceMissing => ("server_unavailable", ErrorClass::Server, true),
+        };
+        SessionError { code: code.to_owned(), class, retryable }
+    }
+
+    fn log(&self, session: SessionId) {
+        let cause = match self {
+            Broken::Server(error) => error.to_string(),
+            Broken::Fault(fault) => fault.to_string(),
+            Broken::Capture(error) => error.to_string(),
+            Broken::Seal => "the samples could not be sealed".to_owned(),
+            Broken::NonceMissing => "the server gave no nonce for the next sample".to_owned(),
+        };
+        tracing::warn!(session.id = %session, cause, "a verification broke off");
+    }
+}
+
+/// Verifies one payer, by the deadline at the latest.
+async fn verify(app: App, run: Arc<Run>, wake: Wake, typed: mpsc::Receiver<Identifier>) {
+    let deadline = Duration::from_millis(wake.deadline_ms);
+    let concluded = tokio::time::timeout(deadline, converse(&app, &run, wake, typed)).await;
+    let verdict = match concluded {
+        Ok(Ok(verdict)) => verdict,
+        Ok(Err(broken)) => {
+            broken.log(run.session);
+            Verdict::without_server(Outcome::Failed, Some(broken.error()))
+        }
+        Err(_) => Verdict::without_server(Outcome::TimedOut, None),
+    };
+    *lock(&app.counters).entry(verdict.outcome.to_string()).or_default() += 1;
+    if verdict.outcome != Outcome::Passed {
+        let opened = lock(&run.verification).take();
+        if let Some(verification) = opened {
+            end_at_server(app.clone(), verification);
+        }
+    }
+    run.finish(verdict);
+}
+
+/// Identifier, then sample; again with more digits where those did not tell two people apart.
+async fn converse(
+    app: &App,
+    run: &Run,
+    wake: Wake,
+    mut typed: mpsc::Receiver<Identifier>,
+) -> Result<Verdict, Broken> {
+    let mut given = wake.identifier;
+    let mut round = 0;
+    loop {
+        round += 1;
+        let by_register = given.is_some();
+        let identifier = match given.take() {
+            Some(identifier) => identifier,
+            // The sender lives as long as the run, so there is always somebody to wait for.
+            None => typed.recv().await.ok_or(Broken::Capture(CaptureError::GivenUp))?,
+        };
+        run.enter(SessionState::Verifying, None);
+        let opened = open(app, run, wake.modality, identifier, round).await?;
+        *lock(&run.verification) = Some(opened.id);
+        let concluded = capture(app, run, wake.modality, opened).await?;
+        let ambiguous = matches!(concluded.ending, Some(Ending::Decision { decision: Decision::Ambiguous }));
+        // A register that took the digits itself asks for more of them itself.
+        if !ambiguous || by_register || round == IDENTIFIERS_MAX {
+            return Ok(verdict(concluded));
+        }
+        run.enter(SessionState::AwaitingIdentifier, Some("more_digits".to_owned()));
+    }
+}
+
+fn verdict(concluded: Verification) -> Verdict {
+    let passed = concluded.state == ServerState::Passed;
+    Verdict {
+        outcome: if passed { Outcome::Passed } else { Outcome::Declined },
+        error: None,
+        verification: Some(concluded.id),
+        payer_display: concluded.payer_display,
+        pass_expires_at: passed.then_some(concluded.expires_at),
+    }
+}
+
+/// Opens a verification at the server. Asked twice, because the reference makes that harmless.
+async fn open(
+    app: &App,
+    run: &Run,
+    modality: Modality,
+    identifier: Identifier,
+    round: u32,
+) -> Result<Verification, Broken> {
+    let since = Instant::now();
+    let request_ref = format!("{}.{round}", run.session);
+    let new = NewVerification {
+        request_ref: request_ref.parse().expect("a session id and a digit are a reference"),
+        modality,
+        sensor_grade: app.source.grade(),
+        identifier,
+    };
+    let mut opened = app.link.post("/v1/verifications", &new, CALL_TIMEOUT).await;
+    if opened.as_ref().is_err_and(|error| error.problem().is_none()) {
+        tokio::time::sleep(RETRY_PAUSE).await;
+        opened = app.link.post("/v1/verifications", &new, CALL_TIMEOUT).await;
+    }
+    run.time(Stage::Candidates, since);
+    Ok(opened?)
+}
+
+/// Captures and submits until the server has decided.
+async fn capture(
+    app: &App,
+    run: &Run,
+    modality: Modality,
+    mut verification: Verification,
+) -> Result<Verification, Broken> {
+    let mut guidance = None;
+    while verification.state == ServerState::Capturing {
+        run.enter(SessionState::Capturing, guidance.take());
+        let since = Instant::now();
+        let sample = app.source.capture().await.map_err(Broken::Capture)?;
+        run.time(Stage::Capture, since);
+        *lock(&app.counters).entry("samples".to_owned()).or_default() += 1;
+        run.enter(SessionState::Verifying, None);
+        verification = submit_twice(app, run, modality, verification, &sample).await?;
+        guidance = match &verification.ending {
+            Some(Ending::Retry { reason }) => Some(reason.clone()),
+            Some(Ending::Fault { fault }) => return Err(Broken::Fault(*fault)),
+            Some(Ending::Decision { .. }) | None => Some("not_recognised".to_owned()),
+        };
+    }
+    Ok(verification)
+}
+
+/// Submits a sample; once more after a moment if the matcher was away, which restarts within that moment.
+async fn submit_twice(
+    app: &App,
+    run: &Run,
+    modality: Modality,
+    verification: Verification,
+    sample: &Sample,
+) -> Result<Verification, Broken> {
+    let answered = submit(app, run, modality, verification, sample).await?;
+    let away = matches!(answered.ending, Some(Ending::Fault { fault: Fault::MatcherUnavailable }));
+    if !away || answered.state != ServerState::Capturing {
+        return Ok(answered);
+    }
+    tokio::time::sleep(RETRY_PAUSE).await;
+    submit(app, run, modality, answered, sample).await
+}
+
+/// Seals, signs and sends one sample. If the answer is lost, the server is asked what came of it.
+async fn submit(
+    app: &App,
+    run: &Run,
+    modality: Modality,
+    verification: Verification,
+    sample: &Sample,
+) -> Result<Verification, Broken> {
+    let nonce = verification.nonce.clone().ok_or(Broken::NonceMissing)?;
+    let since = Instant::now();
+    let context = FrameContext {
+        terminal: app.identity.terminal.terminal,
+        session: verification.id.to_string(),
+        nonce: nonce.clone(),
+        modality,
+        sensor_grade: app.source.grade(),
+    };
+    let frames = seal_all(&app.identity.terminal.matcher_key, &context, std::slice::from_ref(sample))
+        .map_err(|_| Broken::Seal)?;
+    run.time(Stage::Seal, since);
+    let timings = std::mem::take(&mut *lock(&run.untold));
+    let samples = Samples { nonce, modality, sensor_grade: app.source.grade(), frames, timings };
+    let since = Instant::now();
+    let answered = send(&app.link, verification.id, &samples).await;
+    run.time(Stage::Verdict, since);
+    let answered = answered?;
+    run.take_over(&answered.timings);
+    Ok(answered)
+}
+
+/// Sends samples. An answer that was lost is looked up, and the samples are sent again only if they never arrived.
+async fn send(
+    link: &ServerLink,
+    verification: VerificationId,
+    samples: &Samples,
+) -> Result<Verification, ClientError> {
+    let path = format!("/v1/verifications/{verification}");
+    let samples_path = format!("{path}/samples");
+    let lost = match link.post(&samples_path, samples, CALL_TIMEOUT).await {
+        Err(error @ (ClientError::Connect { .. } | ClientError::NoAnswer { .. })) => error,
+        other => return other,
+    };
+    tokio::time::sleep(RETRY_PAUSE).await;
+    let found: Verification = link.get(&path, CALL_TIMEOUT).await?;
+    if found.state != ServerState::Capturing {
+        return Ok(found);
+    }
+    if found.nonce.as_ref() == Some(&samples.nonce) {
+        return link.post(&samples_path, samples, CALL_TIMEOUT).await;
+    }
+    Err(lost)
+}
