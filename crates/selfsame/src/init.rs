@@ -8,24 +8,31 @@ use selfsame_domain::site::Mode;
 use selfsame_server::setup::{CreatedSite, NewSite, create_site};
 use serde_json::json;
 
+use crate::output;
 use crate::site::Site;
 
-/// What to make.
+/// Make a site: folder, settings, secrets, databases, first merchant and terminals
+///
+/// Prints the operator's and the merchant's key and the activation codes of a till and a desk terminal, once.
 #[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  selfsame init --site /srv/try --test
+  selfsame init --site /srv/canteen --currency CHF --merchant 'North Canteen' --store 'Main hall'
+  selfsame init --site /srv/try --test --json > site.json     (keep that file to yourself)")]
 pub struct Init {
-    /// Make a test site: prefix 98, simulated samples, a clock that can be moved. It can never become live.
+    /// Make a test site: prefix 98, simulated samples, a clock that can be moved. It can never become live
     #[arg(long)]
     test: bool,
-    /// Currency of all wallets (ISO 4217). Cannot be changed later.
+    /// Currency of all wallets (ISO 4217). Cannot be changed later
     #[arg(long, default_value = "EUR")]
     currency: Currency,
-    /// Name of the first merchant.
+    /// Name of the first merchant
     #[arg(long, default_value = "Canteen")]
     merchant: String,
-    /// Name of its store.
+    /// Name of its store
     #[arg(long, default_value = "Main hall")]
     store: String,
-    /// Print what was made as JSON.
+    /// Print what was made as JSON
     #[arg(long)]
     json: bool,
 }
@@ -36,7 +43,6 @@ impl Init {
         let json = self.json;
         let created = self.create(site).await?;
         if json { print_json(site, &created) } else { print_text(site, &created) }
-        Ok(())
     }
 
     /// Makes the site.
@@ -70,7 +76,7 @@ impl Init {
     }
 }
 
-fn print_json(site: &Site, created: &CreatedSite) {
+fn print_json(site: &Site, created: &CreatedSite) -> anyhow::Result<()> {
     let document = json!({
         "site": site.folder(),
         "operator_key": created.operator_key.0,
@@ -80,24 +86,36 @@ fn print_json(site: &Site, created: &CreatedSite) {
         "till": { "terminal": created.till.terminal, "activation_code": created.till.activation_code.0 },
         "desk": { "terminal": created.desk.terminal, "activation_code": created.desk.activation_code.0 },
     });
-    println!("{document:#}");
+    output::json(&document)
 }
 
-fn print_text(site: &Site, created: &CreatedSite) {
+fn print_text(site: &Site, created: &CreatedSite) -> anyhow::Result<()> {
     let folder = site.folder().display();
-    println!("Made a site in {folder}. What follows is shown this once; keep it safe.");
-    println!();
-    println!("operator key        {}", created.operator_key.0);
-    println!("merchant            {}", created.merchant);
-    println!("merchant key        {}", created.merchant_key.0);
-    println!("store               {}", created.store);
-    println!("till terminal       {}  activation code {}", created.till.terminal, created.till.activation_code.0);
-    println!("desk terminal       {}  activation code {}", created.desk.terminal, created.desk.activation_code.0);
-    println!();
-    println!("Next:");
-    println!("  selfsame server --site {folder}");
-    println!("  selfsame activate --site {folder} --terminal {}", created.till.terminal);
-    println!("  selfsame terminal --site {folder}");
-    println!();
-    println!("Back up {folder}/secrets apart from {folder}/data: either alone opens nothing.");
+    let (till, desk) = (&created.till, &created.desk);
+    output::line(format_args!(
+        "Made a site in {folder}. What follows is shown this once; keep it safe.
+
+operator's key      {}
+merchant            {}
+merchant's key      {}
+store               {}
+till terminal       {}  activation code {}
+desk terminal       {}  activation code {}
+
+Next, each in a window of its own:
+  selfsame server --site {folder}
+  selfsame activate --site {folder} --terminal {}
+  selfsame terminal --site {folder}
+
+Back up {folder}/secrets apart from {folder}/data: either alone opens nothing.",
+        created.operator_key.0,
+        created.merchant,
+        created.merchant_key.0,
+        created.store,
+        till.terminal,
+        till.activation_code.0,
+        desk.terminal,
+        desk.activation_code.0,
+        till.terminal
+    ))
 }

@@ -19,6 +19,9 @@ pub const DEFAULT_SETTINGS: &str = include_str!("../selfsame.default.toml");
 /// Bytes of every secret.
 const SECRET_BYTES: usize = 32;
 
+/// Longest path of a Unix socket in bytes, on the strictest system (macOS: 104 with the end mark; Linux: 108).
+const SOCKET_PATH_BYTES_MAX: usize = 103;
+
 /// A site's folder.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -41,7 +44,7 @@ pub struct Settings {
 }
 
 macro_rules! settings {
-    ($(#[$doc:meta])* $name:ident, $section:ident { $($field:ident: $type:ty,)* optional { $($optional:ident: $optional_type:ty,)* } }) => {
+    ($(#[$doc:meta])* $name:ident, $section:ident { $($field:ident: $type:ty,)* } optional { $($optional:ident: $optional_type:ty,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, Deserialize)]
         #[serde(deny_unknown_fields, default)]
@@ -72,8 +75,7 @@ settings! {
         code_lifetime_seconds: u32,
         amount_minor_max: i64,
         pass_lifetime_seconds: u32,
-        optional { code_prefix: Prefix, }
-    }
+    } optional { code_prefix: Prefix, }
 }
 
 settings! {
@@ -83,8 +85,7 @@ settings! {
         score_margin: u16,
         candidates_max: usize,
         attempts_max: u32,
-        optional {}
-    }
+    } optional {}
 }
 
 settings! {
@@ -92,8 +93,7 @@ settings! {
     CaptureSettings, capture {
         source: CaptureSourceKind,
         resolution_dpi: u16,
-        optional { path: PathBuf, }
-    }
+    } optional { path: PathBuf, }
 }
 
 impl VerificationSettings {
@@ -159,7 +159,8 @@ impl SecretName {
 impl Site {
     /// The site in a folder, which need not exist yet. The path is made absolute, because child processes use it.
     pub fn new(folder: &Path) -> anyhow::Result<Self> {
-        let folder = std::path::absolute(folder).with_context(|| format!("no usable path: `{}`", folder.display()))?;
+        let folder =
+            std::path::absolute(folder).with_context(|| format!("no usable path: `{}`", folder.display()))?;
         Ok(Self { folder })
     }
 
@@ -188,9 +189,33 @@ impl Site {
         self.folder.join("data/terminal-journal.jsonl")
     }
 
-    /// Sockets and other things that live as long as a process: `matcher.sock`, `server.url`, `matcher.pid`.
+    /// What lives as long as a process: `server.url`, `matcher.pid`.
     pub fn run(&self, name: &str) -> PathBuf {
         self.folder.join("run").join(name)
+    }
+
+    /// Writes such a thing, so that readers see all of it or none.
+    pub fn write_run(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.run(name);
+        let beside = path.with_extension("new");
+        let write = || fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path));
+        write().with_context(|| format!("failed to write `{}`", path.display()))
+    }
+
+    /// A Unix socket of the site. Its path is relative to where we are if the absolute one is too long.
+    pub fn socket(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let absolute = self.run(name);
+        let here = std::env::current_dir().unwrap_or_default();
+        let relative = absolute.strip_prefix(here).map(Path::to_owned).ok();
+        let fits = |path: &PathBuf| path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX;
+        let path = [Some(absolute.clone()), relative].into_iter().flatten().find(fits);
+        path.with_context(|| {
+            format!(
+                "the path of the socket `{}` is longer than the {SOCKET_PATH_BYTES_MAX} bytes that the operating \
+                 system allows: put the site into a folder with a shorter path",
+                absolute.display()
+            )
+        })
     }
 
     /// Makes the folders.
@@ -199,7 +224,9 @@ impl Site {
             let folder = self.folder.join(name);
             let mut builder = fs::DirBuilder::new();
             builder.recursive(true).mode(0o700);
-            builder.create(&folder).with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
+            builder
+                .create(&folder)
+                .with_context(|| format!("failed to make the folder `{}`", folder.display()))?;
         }
         Ok(())
     }
@@ -228,11 +255,16 @@ impl Site {
         self.folder.join("secrets").join(name.file())
     }
 
-    /// Makes all secrets; refuses to overwrite one.
+    /// Makes the secrets that are not there yet. One that is there is kept: something may be sealed with it.
     pub fn create_secrets(&self) -> anyhow::Result<()> {
         for name in SecretName::ALL {
+            if self.secret_path(name).exists() {
+                self.secret(name)?;
+                continue;
+            }
             let mut secret = Zeroizing::new([0u8; SECRET_BYTES]);
-            getrandom::fill(secret.as_mut()).context("the operating system's random generator does not answer")?;
+            getrandom::fill(secret.as_mut())
+                .context("the operating system's random generator does not answer")?;
             write_private(&self.secret_path(name), secret.as_slice())?;
         }
         Ok(())
@@ -243,7 +275,10 @@ impl Site {
         let path = self.secret_path(name);
         let bytes = fs::read(&path).map(Zeroizing::new);
         let bytes = bytes.with_context(|| {
-            format!("failed to read `{}`: make a site with `selfsame init`, or give its folder", path.display())
+            format!(
+                "failed to read `{}`: make a site with `selfsame init`, or give its folder",
+                path.display()
+            )
         })?;
         let Ok(bytes) = <[u8; SECRET_BYTES]>::try_from(bytes.as_slice()) else {
             bail!("`{}` does not have {SECRET_BYTES} bytes", path.display());

@@ -32,6 +32,8 @@ pub struct ChildProcess {
     pub arguments: Vec<String>,
     /// Where its process id is kept while it runs.
     pub pid_file: PathBuf,
+    /// File that its output is added to; ours if absent.
+    pub log: Option<PathBuf>,
 }
 
 impl ChildProcess {
@@ -39,6 +41,14 @@ impl ChildProcess {
         let program = std::env::current_exe().context("failed to find our own executable")?;
         let mut command = Command::new(program);
         command.args(&self.arguments).arg(CHILD_FLAG).stdin(Stdio::piped()).kill_on_drop(true);
+        if let Some(path) = &self.log {
+            let open = || {
+                let file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+                Ok::<_, std::io::Error>((file.try_clone()?, file))
+            };
+            let (stdout, stderr) = open().with_context(|| format!("failed to open `{}`", path.display()))?;
+            command.stdout(stdout).stderr(stderr);
+        }
         let child = command.spawn().with_context(|| format!("failed to start the {}", self.name))?;
         let pid = child.id().unwrap_or_default();
         std::fs::write(&self.pid_file, pid.to_string())
@@ -54,18 +64,24 @@ impl ChildProcess {
         loop {
             let started = Instant::now();
             let mut child = self.start()?;
+            // Taken out, because waiting for a child closes the pipe that is still in it.
+            let pipe = child.stdin.take();
             let status = tokio::select! {
                 status = child.wait() => status,
                 () = &mut shutdown => {
                     // Closing the pipe asks the child to end; dropping it afterwards makes sure.
-                    drop(child.stdin.take());
+                    drop(pipe);
                     let _ = tokio::time::timeout(END, child.wait()).await;
                     let _ = std::fs::remove_file(&self.pid_file);
                     return Ok(());
                 }
             };
             let status = status.map(|status| status.to_string()).unwrap_or_default();
-            tracing::error!(process.name = self.name, process.status = status, "a process ended; starting it again");
+            tracing::error!(
+                process.name = self.name,
+                process.status = status,
+                "a process ended; starting it again"
+            );
             pause = if started.elapsed() >= WELL { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -1,0 +1,240 @@
+//! Enrolment at a staffed desk: several samples of one finger, sealed on this machine.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use selfsame_api::client::{Client, ClientError};
+use selfsame_api::enrolment::{ENROLMENT_SAMPLES, Enrolment, NewEnrolment};
+use selfsame_api::problem::ProblemCode;
+use selfsame_api::serve::{bind_unix, serve_unix};
+use selfsame_biometrics::synthetic::Master;
+use selfsame_domain::clock::SystemClock;
+use selfsame_domain::id::{AccountId, ConsentId};
+use selfsame_domain::sensor::{Modality, SensorGrade};
+use selfsame_domain::terminal::Purpose;
+use selfsame_terminal::capture::{CaptureSource, Sample, synthetic_sample};
+use selfsame_terminal::device::DeviceIdentity;
+use selfsame_terminal::enrolment::{EnrolError, submit_enrolment};
+
+use crate::connection::{TIMEOUT, explain};
+use crate::desk::Counter;
+use crate::output::{self, Usage};
+use crate::process::stop;
+use crate::site::CaptureSourceKind;
+use crate::verifier::capture_source;
+
+/// How long a person may take for one press.
+const PRESS_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the reader's driver may take to go once all presses are taken.
+const DRIVER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How often all presses are taken again after a sample that cannot be used.
+const TRIES_MAX: usize = 3;
+
+/// Enrol a person's finger
+///
+/// On a machine that was activated as a desk. The person's consent must have been recorded. Takes several presses of
+/// one finger from the source in `selfsame.toml` (a reader's driver posts them to `run/verifier.sock`), seals them to
+/// the matcher and sends them.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  selfsame desk enrol acct_... cns_... --samples 3
+  selfsame desk enrol acct_... cns_... --finger-position 2          (2: right index finger, ISO/IEC 19794-2)
+On test sites also:
+  selfsame desk enrol acct_... cns_... --finger 7 --presses 1,2,3   (presses of synthetic finger 7)
+  selfsame desk enrol acct_... cns_... --images a.png b.png --dpi 500")]
+pub struct Enrol {
+    /// Who is enrolled
+    account: AccountId,
+    /// The consent that allows it
+    consent: ConsentId,
+    /// Presses to take
+    #[arg(long, default_value_t = 3)]
+    samples: usize,
+    /// Which finger: 1 (right thumb) to 10 (left little finger), 0 unknown
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=10))]
+    finger_position: u8,
+    /// Test sites: presses of this synthetic finger
+    #[arg(long, value_name = "NUMBER", requires = "presses")]
+    finger: Option<u64>,
+    /// Test sites: which presses
+    #[arg(long, value_name = "NUMBERS", value_delimiter = ',', requires = "finger")]
+    presses: Vec<u64>,
+    /// Test sites: pictures
+    #[arg(long, value_name = "FILES", num_args = 1.., conflicts_with = "finger")]
+    images: Vec<PathBuf>,
+    /// Dots per inch of those pictures
+    #[arg(long, default_value_t = 500, requires = "images")]
+    dpi: u16,
+}
+
+/// A desk: this machine's identity, and the operator's key.
+pub struct EnrolmentDesk<'a> {
+    /// Who this machine is.
+    pub identity: &'a DeviceIdentity,
+    /// The server, with the operator's key.
+    pub operator: &'a Client,
+}
+
+impl EnrolmentDesk<'_> {
+    /// Opens an enrolment for this desk.
+    pub async fn open(
+        &self,
+        account: AccountId,
+        consent: ConsentId,
+        finger_position: u8,
+    ) -> Result<Enrolment, ClientError> {
+        let new = NewEnrolment {
+            account,
+            consent,
+            terminal: self.identity.terminal.terminal,
+            modality: Modality::Finger,
+            instance: finger_position,
+        };
+        self.operator.post("/v1/enrolments", &new, TIMEOUT).await
+    }
+
+    /// Sends samples.
+    pub async fn submit(
+        &self,
+        enrolment: &Enrolment,
+        grade: SensorGrade,
+        samples: &[Sample],
+    ) -> Result<Enrolment, EnrolError> {
+        let link = self.identity.link(Arc::new(SystemClock));
+        submit_enrolment(self.identity, &link, enrolment, grade, samples).await
+    }
+}
+
+/// Presses of a synthetic finger.
+pub fn synthetic_samples(finger: u64, presses: &[u64]) -> Vec<Sample> {
+    let master = Master::grow(finger);
+    presses.iter().map(|press| synthetic_sample(&master, *press)).collect()
+}
+
+impl Enrol {
+    pub async fn run(self, counter: &Counter<'_>) -> anyhow::Result<()> {
+        let identity = DeviceIdentity::load(&counter.site.device())?;
+        if identity.terminal.purpose != Purpose::Desk {
+            bail!(
+                "this machine was activated as a till, and people are enrolled at a staffed desk only: run this on a \
+                 desk, in its folder (--site)"
+            );
+        }
+        let wanted = self.wanted_samples()?;
+        let desk = EnrolmentDesk { identity: &identity, operator: &counter.client };
+        let opened = desk.open(self.account, self.consent, self.finger_position).await;
+        let mut enrolment = opened.map_err(|error| explain_open(error, self.account))?;
+        for number in 1.. {
+            let (grade, samples) = self.samples(counter, &identity, wanted).await?;
+            let error = match desk.submit(&enrolment, grade, &samples).await {
+                Ok(active) => {
+                    let text = format!("{}  {} templates of {}", active.id, active.templates, active.account);
+                    return counter.print(&active, text);
+                }
+                Err(EnrolError::Server(error)) => error,
+                Err(error) => return Err(error.into()),
+            };
+            let rejected = error.problem().filter(|problem| problem.code == ProblemCode::SampleRejected);
+            match rejected {
+                Some(problem) if self.can_press_again() && number < TRIES_MAX => {
+                    let why = problem.detail.as_deref().unwrap_or("unusable").replace('_', " ");
+                    output::note(format_args!("not usable ({why}): once more, please"));
+                    let path = format!("/v1/enrolments/{}", enrolment.id);
+                    enrolment = counter.client.get(&path, TIMEOUT).await.map_err(explain)?;
+                }
+                _ => return Err(explain(error)),
+            }
+        }
+        unreachable!("the loop ends by its returns")
+    }
+
+    fn wanted_samples(&self) -> anyhow::Result<usize> {
+        let wanted = match (self.presses.len(), self.images.len()) {
+            (0, 0) => self.samples,
+            (0, images) => images,
+            (presses, _) => presses,
+        };
+        if ENROLMENT_SAMPLES.contains(&wanted) {
+            return Ok(wanted);
+        }
+        let (fewest, most) = (ENROLMENT_SAMPLES.start(), ENROLMENT_SAMPLES.end());
+        Err(Usage(format!("an enrolment takes {fewest} to {most} samples, not {wanted}")).into())
+    }
+
+    fn can_press_again(&self) -> bool {
+        self.finger.is_none() && self.images.is_empty()
+    }
+
+    async fn samples(
+        &self,
+        counter: &Counter<'_>,
+        identity: &DeviceIdentity,
+        wanted: usize,
+    ) -> anyhow::Result<(SensorGrade, Vec<Sample>)> {
+        if let Some(finger) = self.finger {
+            return Ok((SensorGrade::Simulated, synthetic_samples(finger, &self.presses)));
+        }
+        if !self.images.is_empty() {
+            let read = |path: &PathBuf| {
+                let bytes =
+                    std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
+                Ok(Sample { png: bytes.into(), resolution_dpi: self.dpi })
+            };
+            let samples: anyhow::Result<Vec<Sample>> = self.images.iter().map(read).collect();
+            return Ok((SensorGrade::Simulated, samples?));
+        }
+        let settings = counter.site.settings()?;
+        if settings.capture.source == CaptureSourceKind::Synthetic {
+            output::note("settings say `source = \"synthetic\"`: presses are awaited at run/verifier.sock");
+        }
+        let source = capture_source(&settings, identity)?;
+        take_presses(counter, &source, wanted).await
+    }
+}
+
+/// Takes presses from a reader, whose driver posts them to the socket where a till's verification program listens.
+async fn take_presses(
+    counter: &Counter<'_>,
+    source: &CaptureSource,
+    wanted: usize,
+) -> anyhow::Result<(SensorGrade, Vec<Sample>)> {
+    let (stopper, stopped) = stop();
+    let serving = match source {
+        CaptureSource::File(_) => None,
+        CaptureSource::External(_) | CaptureSource::Synthetic(_) => {
+            let socket = counter.site.socket("verifier.sock")?;
+            let listener =
+                bind_unix(&socket).with_context(|| format!("failed to listen on `{}`", socket.display()))?;
+            Some(tokio::spawn(serve_unix(listener, source.routes(), stopped.wait())))
+        }
+    };
+    let mut samples = Vec::with_capacity(wanted);
+    for number in 1..=wanted {
+        output::note(format_args!("press {number} of {wanted}: touch the reader with the same finger"));
+        let sample = tokio::time::timeout(PRESS_TIMEOUT, source.capture()).await;
+        samples.push(sample.context("nobody touched the reader within a minute")??);
+    }
+    stopper.stop();
+    if let Some(serving) = serving {
+        // A driver that keeps its connection open does not hold us up.
+        let _ = tokio::time::timeout(DRIVER_TIMEOUT, serving).await;
+    }
+    Ok((source.grade(), samples))
+}
+
+fn explain_open(error: ClientError, account: AccountId) -> anyhow::Error {
+    let missing = error.problem().is_some_and(|problem| problem.code == ProblemCode::ConsentMissing);
+    let error = explain(error);
+    if missing {
+        error.context(format!(
+            "nothing was captured: record the person's consent first, with `selfsame desk consent give {account}`"
+        ))
+    } else {
+        error
+    }
+}

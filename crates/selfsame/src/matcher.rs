@@ -1,0 +1,30 @@
+//! `selfsame matcher`: the process that opens frames and compares. The server starts it.
+
+use clap::Args;
+use selfsame_domain::envelope::KeyEncryptionKey;
+use selfsame_matcher::Config;
+
+use crate::process::ProcessOptions;
+use crate::site::{SecretName, Site};
+
+/// Run the matcher of a site (the server does this itself)
+///
+/// Opens sealed frames, extracts and compares. Listens on `run/matcher.sock` for the server only.
+#[derive(Args, Debug)]
+pub struct Matcher {
+    #[command(flatten)]
+    process: ProcessOptions,
+}
+
+impl Matcher {
+    /// Runs until stopped.
+    pub async fn run(self, site: &Site) -> anyhow::Result<()> {
+        let config = Config {
+            socket: site.socket("matcher.sock")?,
+            opening_seed: site.secret(SecretName::MatcherSeed)?,
+            template_key: KeyEncryptionKey::new(site.secret(SecretName::TemplateKey)?),
+        };
+        let (_stopper, stop) = self.process.start()?;
+        Ok(selfsame_matcher::run(config, stop.wait()).await?)
+    }
+}
