@@ -1,0 +1,25 @@
+//! The payment server and the matcher as their callers meet them: real processes' code over real sockets, real
+//! databases, generated fingers. One file per noun; what they share is in `site`, `caller`, `device` and `payer`.
+
+mod caller;
+mod device;
+mod payer;
+mod site;
+
+mod account;
+mod authentication;
+mod consent;
+mod enrolment;
+mod environment;
+mod image;
+mod leak;
+mod ledger;
+mod openapi;
+mod payment;
+mod payment_code;
+mod processes;
+mod race;
+mod refusal;
+mod terminal;
+mod top_up;
+mod verification;

@@ -1,0 +1,90 @@
+//! The document of the interface.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+fn document() -> Value {
+    serde_json::from_str(&selfsame_server::openapi_json()).expect("the document is JSON")
+}
+
+/// Every operation as `(name, operation)`.
+fn operations(document: &Value) -> Vec<(String, &Value)> {
+    let paths = document["paths"].as_object().expect("paths").iter();
+    paths
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().expect("methods").iter();
+            methods.map(move |(method, operation)| (format!("{} {path}", method.to_uppercase()), operation))
+        })
+        .collect()
+}
+
+#[test]
+fn every_route_documents_its_refusals() {
+    let document = document();
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    let operations = operations(&document);
+    assert!(operations.len() >= 20, "{}", operations.len());
+    for (name, operation) in operations {
+        if name == "GET /livez" {
+            continue;
+        }
+        let responses = operation["responses"].as_object().expect("responses");
+        let is_problem = |response: &Value| response.to_string().contains("#/components/schemas/Problem\"");
+        assert!(responses.values().any(is_problem), "{name} documents no problem");
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{name} documents no success");
+    }
+}
+
+#[test]
+fn operations_have_names_of_their_own() {
+    let document = document();
+    let mut seen = HashSet::new();
+    for (name, operation) in operations(&document) {
+        let id = operation["operationId"].as_str().expect("an operation id");
+        assert!(seen.insert(id.to_owned()), "{name}: `{id}` names another operation too");
+    }
+}
+
+#[test]
+fn everything_that_is_referred_to_is_there() {
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str).map(str::to_owned));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+    let document = document();
+    let mut found = Vec::new();
+    references(&document, &mut found);
+    assert!(!found.is_empty());
+    for reference in found {
+        let pointer = reference.strip_prefix('#').expect("a reference inside the document");
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+#[test]
+fn every_problem_code_is_in_the_document() {
+    let document = document();
+    let codes = &document["components"]["schemas"]["ProblemCode"];
+    for code in selfsame_api::problem::ProblemCode::ALL {
+        assert!(codes.to_string().contains(&format!("\"{code}\"")), "{code}");
+    }
+}
+
+#[test]
+fn the_committed_document_is_the_present_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi/server.json");
+    let Ok(committed) = std::fs::read_to_string(&path) else {
+        println!("docs/openapi/server.json is not there: `cargo xtask openapi` writes it");
+        return;
+    };
+    let committed: Value = serde_json::from_str(&committed).expect("the committed document is JSON");
+    assert!(committed == document(), "docs/openapi/server.json is out of date: run `cargo xtask openapi`");
+}

@@ -1,0 +1,317 @@
+//! The executable as its users meet it: four processes, any of which may be killed at any moment. The site is the
+//! demo's, which starts them again as a service manager does.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use selfsame_api::client::{Client, ClientError};
+use selfsame_api::interface::{
+    HandoverRequest, Outcome, Session, SessionState, TerminalState, TerminalStatus,
+};
+use selfsame_domain::clock::SystemClock;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// Longest wait for something that only a defect can delay.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pause between two looks at something that another process changes.
+const PAUSE: Duration = Duration::from_millis(20);
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_selfsame"));
+    command.env_remove("SELFSAME_SITE").env_remove("SELFSAME_KEY").kill_on_drop(true);
+    command
+}
+
+/// Waits until a process that lost its parent has ended.
+async fn ended(pid: &str) {
+    let ended = async {
+        while Path::new("/proc").join(pid).exists() {
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("a child ends with its parent");
+}
+
+/// A demo that stays up. Ends with the test, and all four processes with it.
+struct Processes {
+    folder: TempDir,
+    interface: Client,
+    verifier: Client,
+    _demo: Child,
+}
+
+/// The finger that the demo enrols for Ada, whose phone number ends in 0142.
+const ADA: u64 = 1;
+
+impl Processes {
+    async fn start() -> Self {
+        // Short, because a socket's path has 107 bytes at most.
+        let folder = TempDir::with_prefix_in("selfsame-", "/tmp").expect("a temporary folder");
+        let site = folder.path().join("site");
+        let mut demo = program()
+            .arg("demo")
+            .arg("--site")
+            .arg(&site)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the executable starts");
+        let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
+        let up = async {
+            while let Some(line) = lines.next_line().await.expect("lines of text") {
+                if line.contains("The processes stay up") {
+                    return;
+                }
+            }
+            panic!("the demo ended before its processes stayed up");
+        };
+        tokio::time::timeout(2 * PATIENCE, up).await.expect("the demo comes to its end");
+        // Nobody may fill the pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let socket = |name: &str| Client::unix(&site.join("run").join(name), Arc::new(SystemClock));
+        let (interface, verifier) = (socket("terminal.sock"), socket("verifier.sock"));
+        Self { folder, interface, verifier, _demo: demo }
+    }
+
+    fn site(&self) -> PathBuf {
+        self.folder.path().join("site")
+    }
+
+    fn pid(&self, process: &str) -> String {
+        let file = self.site().join("run").join(format!("{process}.pid"));
+        std::fs::read_to_string(file).expect("a process that runs has its number there")
+    }
+
+    /// Kills a process the hard way and waits until another one is in its place.
+    async fn kill(&self, process: &str) {
+        let before = self.pid(process);
+        let killed = Command::new("kill").args(["-9", &before]).status().await.expect("kill runs");
+        assert!(killed.success(), "{process} ran as {before}");
+        let replaced = async {
+            while self.pid(process) == before {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, replaced).await.expect("a process that was killed is started again");
+    }
+
+    /// Asks the terminal to verify Ada, and answers the session as soon as her finger is awaited.
+    async fn ask(&self, request_id: &str) -> Session {
+        let request = json!({
+            "request_id": request_id,
+            "modality": "finger",
+            "identifier": { "kind": "phone_last4", "value": "0142" },
+        });
+        let session: Session =
+            self.interface.post("/v1/verifications", &request, PATIENCE).await.expect("accepted");
+        self.follow(&session, |session| {
+            session.state != SessionState::Waking && session.state != SessionState::Verifying
+        })
+        .await
+    }
+
+    /// Follows a session by long poll, over a terminal that may be starting again.
+    async fn follow(&self, session: &Session, until: impl Fn(&Session) -> bool) -> Session {
+        let followed = async {
+            let mut after = 0;
+            loop {
+                let path = format!("/v1/verifications/{}?after={after}&wait_ms=1000", session.id);
+                match self.interface.get::<Session>(&path, PATIENCE).await {
+                    Ok(found) if until(&found) => return found,
+                    Ok(found) => after = found.sequence,
+                    Err(ClientError::Problem(problem)) => panic!("{problem}"),
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, followed).await.expect("a session comes to its end")
+    }
+
+    async fn outcome(&self, session: &Session) -> (Outcome, Option<String>) {
+        let done = self.follow(session, |session| session.state == SessionState::Done).await;
+        (done.outcome.expect("a session that is done has its outcome"), done.error.map(|error| error.code))
+    }
+
+    /// Ada's finger touches the reader, if it is awaited.
+    async fn press(&self, press: u64) -> bool {
+        let body = json!({ "finger": ADA, "press": press });
+        self.verifier.post::<Value>("/v1/presses", &body, PATIENCE).await.is_ok()
+    }
+
+    async fn ready(&self) {
+        let ready = async {
+            loop {
+                let status = self.interface.get::<TerminalStatus>("/v1/terminal", PATIENCE).await;
+                if status.is_ok_and(|status| status.state == TerminalState::Ready) {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, ready).await.expect("the terminal is ready again");
+    }
+
+    /// A whole payment by the commands that a person would type.
+    async fn pay(&self, order: &str, press: u64) -> Value {
+        self.ready().await;
+        let press = press.to_string();
+        let verified =
+            self.run(&["verify", "--phone-last4", "0142", "--finger", "1", "--press", &press], "").await;
+        let code = verified.expect("Ada is verified").trim().to_owned();
+        self.charge(order, &code).await
+    }
+
+    async fn charge(&self, order: &str, code: &str) -> Value {
+        let key = self.site().join("keys/merchant");
+        let key = key.to_str().expect("our own path");
+        let arguments = ["till", "--amount", "0.10", "--order-ref", order, "--key-file", key, "--json"];
+        let charged = self.run(&arguments, &format!("{code}\n")).await.expect("the till ends with PAID");
+        serde_json::from_str(&charged).expect("the till prints JSON")
+    }
+
+    /// Runs a command on the site; answers what it printed, if it succeeded.
+    async fn run(&self, arguments: &[&str], input: &str) -> Option<String> {
+        let mut child = program()
+            .args(arguments)
+            .arg("--site")
+            .arg(self.site())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the executable starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(input.as_bytes()).await.expect("it reads or has ended well");
+        drop(stdin);
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        let output = output.expect("no command hangs").expect("it ran");
+        if !output.status.success() {
+            eprintln!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        output.status.success().then(|| String::from_utf8(output.stdout).expect("text"))
+    }
+}
+
+#[tokio::test]
+async fn a_verifier_that_is_killed_while_it_waits_for_the_finger_fails_the_session_and_the_next_one_works() {
+    let processes = Processes::start().await;
+    let session = processes.ask("killed-verifier").await;
+    assert_eq!(session.state, SessionState::Capturing);
+    processes.kill("verifier").await;
+    assert_eq!(processes.outcome(&session).await, (Outcome::Failed, Some("verifier_lost".to_owned())));
+    assert_eq!(processes.pay("after-verifier", 5_000).await["result"], "paid");
+}
+
+#[tokio::test]
+async fn a_terminal_that_is_killed_in_the_middle_does_not_know_the_outcome_and_says_so() {
+    let processes = Processes::start().await;
+    let session = processes.ask("killed-terminal").await;
+    let verifier = processes.pid("verifier");
+    processes.kill("terminal").await;
+    assert_eq!(processes.outcome(&session).await, (Outcome::Unknown, None));
+    let again: Session = processes
+        .interface
+        .post(
+            "/v1/verifications",
+            &json!({ "request_id": "killed-terminal", "modality": "finger" }),
+            PATIENCE,
+        )
+        .await
+        .expect("a request that was accepted is remembered");
+    assert_eq!((again.id, again.outcome), (session.id, Some(Outcome::Unknown)));
+    let handover = format!("/v1/verifications/{}/handover", session.id);
+    let refused = processes.interface.post::<Session>(&handover, &HandoverRequest::default(), PATIENCE).await;
+    assert_eq!(
+        refused.expect_err("there is no code").problem().expect("a problem").code.as_str(),
+        "invalid_state"
+    );
+    assert_eq!(processes.pay("after-terminal", 5_000).await["result"], "paid");
+    ended(&verifier).await;
+}
+
+#[tokio::test]
+async fn a_matcher_that_is_killed_costs_the_payer_nothing() {
+    let processes = Processes::start().await;
+    let session = processes.ask("killed-matcher").await;
+    processes.kill("matcher").await;
+    assert!(processes.press(5_000).await);
+    // Back in time for the second try of the same sample, or not: both are definite, and nothing counts.
+    let outcome = processes.outcome(&session).await;
+    let definite = [(Outcome::Passed, None), (Outcome::Failed, Some("matcher_unavailable".to_owned()))];
+    assert!(definite.contains(&outcome), "{outcome:?}");
+    assert_eq!(processes.pay("after-matcher", 5_001).await["result"], "paid");
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_while_the_finger_is_awaited_ends_the_session_definitely() {
+    let processes = Processes::start().await;
+    let session = processes.ask("killed-server").await;
+    processes.kill("server").await;
+    assert!(processes.press(5_000).await);
+    let (outcome, error) = processes.outcome(&session).await;
+    let definite = outcome == Outcome::Passed
+        || outcome == Outcome::Failed
+            && error.is_some_and(|code| code.starts_with("server_") || code.starts_with("matcher_"));
+    assert!(definite, "{outcome:?}");
+    assert_eq!(processes.pay("after-server", 5_001).await["result"], "paid");
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_while_orders_are_charged_loses_and_doubles_none() {
+    let processes = Processes::start().await;
+    let books = async || {
+        let key = processes.site().join("keys/operator");
+        let arguments =
+            ["desk", "trial-balance", "--json", "--key-file", key.to_str().expect("our own path")];
+        let books: Value =
+            serde_json::from_str(&processes.run(&arguments, "").await.expect("the books")).expect("JSON");
+        assert_eq!(books["sum_minor"], 0);
+        assert_eq!(books["wallets_that_differ"], 0);
+        let lines = books["lines"].as_array().expect("a list").clone();
+        let owed = |line: &Value| line["account"].as_str().is_some_and(|account| account.starts_with("mch_"));
+        let owed =
+            lines.iter().filter(|line| owed(line)).map(|line| line["balance_minor"].as_i64().expect("money"));
+        owed.sum::<i64>()
+    };
+    let before = books().await;
+    processes.ready().await;
+    for order in 0..4 {
+        let (order_ref, press) = (format!("killed-{order}"), (5_000 + order).to_string());
+        let verified = ["verify", "--phone-last4", "0142", "--finger", "1", "--press", &press];
+        let code = processes.run(&verified, "").await.expect("Ada is verified").trim().to_owned();
+        // The charge and the kill race; the till asks by the order's reference until it knows.
+        let (charged, ()) = tokio::join!(processes.charge(&order_ref, &code), processes.kill("server"));
+        assert_eq!(charged["result"], "paid");
+        assert_eq!(processes.charge(&order_ref, &code).await["payment"]["id"], charged["payment"]["id"]);
+    }
+    assert_eq!(books().await - before, 4 * 10);
+}
+
+#[tokio::test]
+async fn the_demo_ends_well_and_cannot_be_started_twice_on_one_site() {
+    let processes = Processes::start().await;
+    assert_eq!(processes.run(&["demo", "--exit"], "").await, None, "this site is in use");
+    let other = TempDir::with_prefix_in("selfsame-", "/tmp").expect("a temporary folder");
+    std::fs::write(other.path().join("mine"), "").expect("a file");
+    let taken =
+        program().args(["demo", "--exit", "--site"]).arg(other.path()).output().await.expect("it runs");
+    assert!(!taken.status.success() && other.path().join("mine").exists(), "what no demo made is left alone");
+}
+
+#[tokio::test]
+async fn children_end_when_their_parent_is_killed() {
+    let processes = Processes::start().await;
+    let matcher = processes.pid("matcher");
+    let mut seen = String::new();
+    let status = tokio::fs::File::open(format!("/proc/{matcher}/cmdline")).await;
+    status.expect("it runs").read_to_string(&mut seen).await.expect("text");
+    assert!(seen.contains("matcher"));
+    processes.kill("server").await;
+    ended(&matcher).await;
+}

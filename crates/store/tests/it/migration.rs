@@ -1,0 +1,119 @@
+//! Schema versions and the two files.
+
+use rusqlite::Connection;
+use selfsame_store::{AccountCreated, Store, StoreError};
+
+use crate::{Files, account, make_account, tables};
+
+/// The schema of a file as text, with its version.
+fn schema(path: &std::path::Path) -> (i64, Vec<String>) {
+    let database = Connection::open(path).expect("the file opens");
+    let version = database.query_row("pragma user_version", [], |row| row.get(0)).expect("a version");
+    let sql = "select coalesce(sql, '') from sqlite_master order by name";
+    let mut statement = database.prepare(sql).expect("a query");
+    let texts = statement.query_map([], |row| row.get(0)).expect("a query");
+    (version, texts.collect::<Result<_, _>>().expect("text"))
+}
+
+#[tokio::test]
+async fn opening_a_site_again_changes_nothing() {
+    let files = Files::new();
+    let store = files.open_with_site().await;
+    make_account(&store, 1, Vec::new()).await;
+    drop(store);
+    let before = (schema(&files.site()), schema(&files.keys()));
+    for _ in 0..3 {
+        let store = files.open();
+        let found = store.account(account(1)).await.expect("it reads").expect("it is there");
+        assert_eq!(found.profile, vec![1; 40]);
+    }
+    assert_eq!((schema(&files.site()), schema(&files.keys())), before);
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_program_is_refused_and_left_alone() {
+    for newer in [Files::site as fn(&Files) -> _, Files::keys] {
+        let files = Files::new();
+        drop(files.open_with_site().await);
+        let path = newer(&files);
+        let (known, tables) = schema(&path);
+        let database = Connection::open(&path).expect("the file opens");
+        database.pragma_update(None, "user_version", known + 1).expect("a setting");
+        drop(database);
+        let refused = Store::open(&files.site(), &files.keys());
+        let Err(StoreError::SchemaTooNew { found, known: told }) = refused else {
+            panic!("a newer schema was opened")
+        };
+        assert_eq!((found, told), (known + 1, known));
+        assert_eq!(schema(&path), (known + 1, tables), "nothing was changed");
+    }
+    let files = Files::new();
+    drop(files.open_with_site().await);
+    Connection::open(files.site())
+        .expect("the file opens")
+        .pragma_update(None, "user_version", -1)
+        .expect("a setting");
+    assert!(matches!(
+        Store::open(&files.site(), &files.keys()),
+        Err(StoreError::SchemaTooNew { found: -1, .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_migration_that_was_interrupted_is_done_again() {
+    let files = Files::new();
+    drop(files.open_with_site().await);
+    let whole = schema(&files.keys());
+    // As if the machine had died before the commit: the file is there, and empty.
+    std::fs::remove_file(files.keys()).expect("it is there");
+    std::fs::write(files.keys(), b"").expect("writable");
+    drop(files.open());
+    assert_eq!(schema(&files.keys()), whole);
+}
+
+#[tokio::test]
+async fn subject_keys_live_in_their_own_file_only() {
+    let files = Files::new();
+    let store = files.open_with_site().await;
+    assert_eq!(make_account(&store, 1, Vec::new()).await, AccountCreated::Created);
+    assert_eq!(tables(&files.keys()), ["subject_keys"]);
+    assert!(!tables(&files.site()).contains(&"subject_keys".to_owned()));
+    let wrapped = [0x51; 60];
+    let has = |name: &str| {
+        let bytes = std::fs::read(files.folder.path().join(name)).unwrap_or_default();
+        bytes.windows(wrapped.len()).any(|window| window == wrapped)
+    };
+    assert!(has("keys.db"));
+    assert!(!has("site.db") && !has("site.db-wal") && !has("keys.db-journal"));
+    // Without that file nothing opens a profile.
+    drop(store);
+    std::fs::remove_file(files.keys()).expect("it is there");
+    let store = files.open();
+    let found = store.account(account(1)).await.expect("it reads").expect("the account stays");
+    assert_eq!(found.wrapped_profile_key, None);
+}
+
+#[tokio::test]
+async fn an_account_that_is_refused_leaves_no_key() {
+    let files = Files::new();
+    let store = files.open_with_site().await;
+    make_account(&store, 1, Vec::new()).await;
+    let keys = || {
+        let database = Connection::open(files.keys()).expect("the file opens");
+        database
+            .query_row("select count(*) from subject_keys", [], |row| row.get::<_, i64>(0))
+            .expect("a number")
+    };
+    let again = selfsame_store::NewAccount {
+        account: account(2),
+        wallet: selfsame_domain::id::WalletId::new(crate::now(), [2; 10]),
+        currency: "EUR".parse().expect("a currency"),
+        request_ref: "desk-1".parse().expect("a reference"),
+        request_mac: [9; 32],
+        profile: Vec::new(),
+        lookups: Vec::new(),
+        wrapped_profile_key: vec![7; 60],
+    };
+    let created = store.create_account(again, crate::now()).await.expect("it is answered");
+    assert_eq!((created, keys()), (AccountCreated::ReferenceConflict, 1));
+}
