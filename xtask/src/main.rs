@@ -1,2 +1,55 @@
-//! What README and CI call.
-fn main() {}
+//! The tasks that README and CI call: `cargo xtask demo`, `test`, `openapi`.
+//!
+//! Plain programs started one after the other; the state is in the file system, so each task can be run again. The
+//! tidy rules (who may import whom, documents that name real files, SQL subset) are ordinary tests in `tests/it`.
+
+mod demo;
+mod openapi;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask TASK
+
+tasks:
+  demo [-- ARGS]   build `selfsame` and run its demo: a payer pays at a till by finger.
+                   `cargo xtask demo -- --exit` ends after the last line; without it the
+                   processes stay up until Ctrl-C. Needs Rust, git and a C compiler.
+  test [--setup]   format, lints, all tests. `--setup` first installs what only tests
+                   need (cargo-nextest; zbar-tools through apt-get); without it, what is
+                   missing is done without or fails by name.
+  openapi          write docs/openapi/server.json and docs/openapi/terminal.json from the
+                   code. Run it after every change of a route or a wire type.
+  help             this text
+
+Everything can be run again; what is built already is not built twice. `demo` and `test`
+share one build profile.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments.as_slice() {
+        [] | ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        ["demo", "--", rest @ ..] | ["demo", rest @ ..] => demo::run(rest),
+        ["test"] => test::run(false),
+        ["test", "--setup"] => test::run(true),
+        ["openapi"] => openapi::run(),
+        other => {
+            eprintln!("error: there is no task `{}`\n\n{HELP}", other.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

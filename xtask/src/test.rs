@@ -1,0 +1,125 @@
+//! `cargo xtask test`: what CI runs, in the order in which it fails soonest.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::step::{Steps, answers, cargo, command, root};
+
+/// Installs what is missing if `setup`, then formats, lints and tests.
+pub(crate) fn run(setup: bool) -> Result<()> {
+    let mut steps = Steps::default();
+    let result = run_steps(setup, &mut steps);
+    steps.print_table();
+    result
+}
+
+fn run_steps(setup: bool, steps: &mut Steps) -> Result<()> {
+    if setup {
+        install(steps);
+    }
+    steps.run("format", cargo().args(["fmt", "--all", "--check"]))?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+    steps.run("lints", cargo().args(lints))?;
+    if has_nextest() {
+        steps.run(
+            "tests",
+            cargo().args(["nextest", "run", "--workspace", "--all-features", "--no-fail-fast"]),
+        )?;
+    } else {
+        println!(
+            "cargo-nextest is not installed: `cargo test` runs the same tests, more slowly. `--setup` installs it."
+        );
+        let tests = ["test", "--workspace", "--all-features", "--all-targets", "--no-fail-fast"];
+        steps.run("tests", cargo().args(tests))?;
+    }
+    if any_doc_test(&root().join("crates"))? {
+        steps.run("doc tests", cargo().args(["test", "--doc", "--workspace", "--all-features"]))?;
+    }
+    Ok(())
+}
+
+fn has_nextest() -> bool {
+    let mut nextest = cargo();
+    nextest.arg("nextest");
+    answers(nextest, "--version")
+}
+
+/// What only tests need. Nothing here stops the run: the tests that miss something say so themselves.
+fn install(steps: &mut Steps) {
+    let warn = |result: Result<()>, then: &str| {
+        if let Err(error) = result {
+            println!("warning: {error:#}; {then}");
+        }
+    };
+    if !has_nextest() {
+        println!("cargo-nextest is missing: it is built from source now, which takes minutes, once.");
+        let install = ["install", "cargo-nextest", "--locked"];
+        warn(steps.run("set-up: cargo-nextest", cargo().args(install)), "going on with `cargo test`");
+    }
+    if !answers(command("zbarimg"), "--version") {
+        println!("zbarimg is missing: it reads back the bar codes that a terminal's screen shows.");
+        let result =
+            steps.run("set-up: apt-get update", apt_get().args(["update", "--quiet"])).and_then(|()| {
+                steps.run("set-up: zbar-tools", apt_get().args(["install", "--yes", "--quiet", "zbar-tools"]))
+            });
+        warn(
+            result,
+            "install the Debian package zbar-tools (or zbar) by hand for the tests that read bar codes",
+        );
+    }
+}
+
+/// apt-get with the rights it needs: as root, else through sudo.
+fn apt_get() -> std::process::Command {
+    let user = command("id").arg("-u").output();
+    let is_root = user.is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let mut apt_get = command(if is_root { "apt-get" } else { "sudo" });
+    if !is_root {
+        apt_get.args(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    }
+    apt_get.env("DEBIAN_FRONTEND", "noninteractive");
+    apt_get
+}
+
+/// Whether any source below `folder` has an example that `cargo test --doc` would run; the step costs a build.
+fn any_doc_test(folder: &Path) -> Result<bool> {
+    for entry in fs::read_dir(folder).with_context(|| format!("failed to read `{}`", folder.display()))? {
+        let path = entry?.path();
+        let found = if path.is_dir() {
+            any_doc_test(&path)?
+        } else {
+            path.extension().is_some_and(|extension| extension == "rs")
+                && has_doc_test(&fs::read_to_string(&path)?)
+        };
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn has_doc_test(source: &str) -> bool {
+    let mut inside = false;
+    source.lines().map(str::trim_start).any(|line| {
+        let comment = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+        let Some(fence) = comment.and_then(|text| text.trim().strip_prefix("```")) else {
+            return false;
+        };
+        inside = !inside;
+        inside && ["", "rust", "no_run", "should_panic", "compile_fail"].contains(&fence)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_doc_test;
+
+    #[test]
+    fn only_rust_examples_are_doc_tests() {
+        assert!(has_doc_test("/// Adds.\n/// ```\n/// assert!(true);\n/// ```\nfn f() {}"));
+        assert!(has_doc_test("//! ```no_run\n//! ```"));
+        assert!(!has_doc_test("/// ```text\n/// a picture\n/// ```\nfn f() {}\n// ```"));
+    }
+}
