@@ -156,7 +156,7 @@ pub fn decode_png(bytes: &[u8], resolution_dpi: u16) -> Result<GrayImage, ImageE
 }
 
 /// Luminance by ITU-R BT.601, in integers.
-fn luminance(pixel: &[u8]) -> u8 {
+pub(crate) fn luminance(pixel: &[u8]) -> u8 {
     let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
     let weighted = 299 * red + 587 * green + 114 * blue + 500;
     u8::try_from(weighted / 1000).unwrap_or(u8::MAX)

@@ -5,8 +5,11 @@
 //! only, by the verification program. Must never know accounts, money or networks.
 
 pub mod accuracy;
+pub mod color_image;
 mod elementary;
+pub mod face;
 pub mod finger;
 pub mod image;
+pub mod model_pack;
 mod oriented;
 pub mod synthetic;

@@ -1,0 +1,234 @@
+//! Face: finding it, whether it can be used, whether it is alive, and its template.
+//!
+//! A frame goes through [`FaceFinder::locate`] (detection, five points, quality), [`FacePipeline::liveness`] (attack
+//! detection, on the wide frame) and [`FacePipeline::template`]; [`FacePipeline::extract`] does all of it for the
+//! frames of one attempt. Terminals need the finder alone. Callers who want to know how long a stage takes call the
+//! stages one by one.
+
+pub mod accuracy;
+mod calibration;
+mod detection;
+pub mod flash;
+mod frames;
+mod geometry;
+#[cfg(test)]
+mod golden;
+mod networks;
+mod quality;
+mod runtime;
+mod template;
+
+pub use calibration::{CalibrationMethod, calibrate, held_out};
+pub use detection::Detection;
+pub use frames::{Thumbprint, WIDE_PX_MAX, least_difference, wide_frame};
+pub use geometry::{Points, Rectangle};
+pub use quality::{Gates, Measures, Retry};
+pub use runtime::Fault;
+pub use template::{ALGORITHM, Prepared, TEMPLATE_BYTES_MAX, Template, TemplateError, VERSION};
+
+use crate::color_image::ColorImage;
+pub use crate::finger::{CalibrationPoint, Score};
+use crate::model_pack::{ModelId, ModelPack, PackError, Role};
+use detection::{Detector, SIDE_PX_COARSE, SIDE_PX_MAX};
+use networks::{AttackDetection, Embedding, Landmarks};
+use runtime::Threads;
+
+/// Least mean probability of a living person over the frames of an attempt. By cross-validation over the persons of
+/// the development photos: the highest value that refuses at most 7 % of living faces on tight crops (where the
+/// networks are at their worst), which held on the people left out. Wide frames have their own figures.
+pub const LIVE_MIN: f32 = 0.25;
+
+/// Frames of an attempt that attack detection looks at; more are not used.
+pub const FRAMES_MAX: usize = 3;
+
+/// The face that counts in a frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Located {
+    /// Box around it, in pixels of the frame.
+    pub face: Rectangle,
+    /// Its five points.
+    pub points: Points,
+    /// What was measured.
+    pub measures: Measures,
+    /// 0 to 100.
+    pub quality: u8,
+}
+
+/// Finds and judges faces: detector, landmarks and quality. About 1 MB of networks, all that a terminal needs.
+pub struct FaceFinder {
+    detector: Detector,
+    landmarks: Landmarks,
+    gates: Gates,
+}
+
+impl FaceFinder {
+    /// Loads the networks of a pack, which run on one thread of this finder's own.
+    pub fn new(pack: &ModelPack) -> Result<Self, PackError> {
+        Self::on(pack, &Threads::one())
+    }
+
+    fn on(pack: &ModelPack, threads: &Threads) -> Result<Self, PackError> {
+        Ok(Self {
+            detector: Detector::load(pack.files(Role::Detection)?[0], threads)?,
+            landmarks: Landmarks::load(pack.files(Role::Landmarks)?[0], threads)?,
+            gates: Gates::DEFAULT,
+        })
+    }
+
+    /// The same with other gates, for measuring what they do.
+    pub fn with_gates(mut self, gates: Gates) -> Self {
+        self.gates = gates;
+        self
+    }
+
+    /// All faces of a picture, the surest first, at most 100.
+    pub fn detect(&self, image: &ColorImage) -> Result<Vec<Detection>, Fault> {
+        self.detector.detect(image, SIDE_PX_MAX)
+    }
+
+    /// The most prominent face with what is measured of it, whatever that is. `None` without a face.
+    pub fn measure(&self, image: &ColorImage) -> Result<Option<Located>, Fault> {
+        let faces = self.detect(image)?;
+        let Some((face, second_face)) = quality::most_prominent(&faces, image.width_px(), image.height_px())
+        else {
+            return Ok(None);
+        };
+        let points = self.landmarks.refine(image, &face.face, &face.points)?;
+        let measures = quality::measure(image, face, &points, second_face);
+        Ok(measures.map(|measures| Located {
+            face: face.face,
+            points,
+            measures,
+            quality: measures.quality(),
+        }))
+    }
+
+    /// The box of the one face of a further frame; `None` if there is none or it is unclear which.
+    fn follow(&self, image: &ColorImage) -> Result<Option<Rectangle>, Fault> {
+        let faces = self.detector.detect(image, SIDE_PX_COARSE)?;
+        let found = quality::most_prominent(&faces, image.width_px(), image.height_px());
+        Ok(found.filter(|(_, second_face)| *second_face < self.gates.second_face).map(|(face, _)| face.face))
+    }
+
+    /// The one face of a picture that can be used, or what the payer should do.
+    pub fn locate(&self, image: &ColorImage) -> Result<Result<Located, Retry>, Fault> {
+        let Some(located) = self.measure(image)? else { return Ok(Err(Retry::NoFace)) };
+        Ok(self.gates.check(&located.measures).map(|()| located))
+    }
+}
+
+/// What came of the frames of an attempt.
+#[derive(Debug)]
+pub struct Extracted {
+    /// The template of the first frame that can be used.
+    pub template: Template,
+    /// Quality of that frame, 0 to 100.
+    pub quality: u8,
+    /// Which frame that is.
+    pub frame: usize,
+    /// Whether a living person was there.
+    pub liveness: Liveness,
+}
+
+/// What attack detection says of the frames of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Liveness {
+    /// Mean over frames and networks of the probability of a living person, 0 to 1.
+    pub mean: f32,
+    /// The same of the frame that the template is made of: else one picture of somebody could hide among frames of a
+    /// living accomplice.
+    pub template_frame: f32,
+    /// How many frames that was; frames that cannot be used are not counted.
+    pub frames: usize,
+}
+
+impl Liveness {
+    /// Whether this passes for a living person.
+    pub fn is_live(&self) -> bool {
+        self.mean >= LIVE_MIN && self.template_frame >= LIVE_MIN
+    }
+}
+
+/// Everything from a frame to a template.
+pub struct FacePipeline {
+    finder: FaceFinder,
+    attack: AttackDetection,
+    embedding: Embedding,
+    model: ModelId,
+    calibration: Vec<CalibrationPoint>,
+}
+
+impl FacePipeline {
+    /// Loads all networks of a pack, which run on one thread of this pipeline's own. Where several run at a time, make
+    /// one each.
+    pub fn new(pack: &ModelPack) -> Result<Self, PackError> {
+        let threads = Threads::one();
+        Ok(Self {
+            finder: FaceFinder::on(pack, &threads)?,
+            attack: AttackDetection::load(&pack.files(Role::Attack)?, &threads)?,
+            embedding: Embedding::load(pack.files(Role::Embedding)?[0], &threads)?,
+            model: pack.model_id()?,
+            calibration: pack.calibration(),
+        })
+    }
+
+    /// The part that finds faces.
+    pub fn finder(&self) -> &FaceFinder {
+        &self.finder
+    }
+
+    /// The id of the templates that this pipeline makes and compares.
+    pub fn model(&self) -> ModelId {
+        self.model
+    }
+
+    /// Which score of these templates stands for which false match rate.
+    pub fn calibration(&self) -> &[CalibrationPoint] {
+        &self.calibration
+    }
+
+    /// See [`FaceFinder::locate`].
+    pub fn locate(&self, image: &ColorImage) -> Result<Result<Located, Retry>, Fault> {
+        self.finder.locate(image)
+    }
+
+    /// The probability that a living person is in this frame, 0 to 1.
+    pub fn liveness(&self, image: &ColorImage, located: &Located) -> Result<f32, Fault> {
+        self.attack.score(image, &located.face)
+    }
+
+    /// The template of a face.
+    pub fn template(&self, image: &ColorImage, located: &Located) -> Result<Result<Template, Retry>, Fault> {
+        let vector = self.embedding.vector(image, &located.points)?;
+        let template = vector.and_then(|vector| Template::of(&vector, self.model, located.quality));
+        Ok(template.ok_or(Retry::NoFace))
+    }
+
+    /// Everything for the frames of one attempt, the best first, of which the first [`FRAMES_MAX`] are used. The first
+    /// one that can be used becomes the template; attack detection looks at it and at those after it. Without one
+    /// that can be used: what is wrong with the last.
+    pub fn extract(&self, frames: &[ColorImage]) -> Result<Result<Extracted, Retry>, Fault> {
+        let mut frames = frames.iter().take(FRAMES_MAX).enumerate();
+        let mut retry = Retry::NoFace;
+        let best = loop {
+            let Some((number, frame)) = frames.next() else { return Ok(Err(retry)) };
+            match self.locate(frame)? {
+                Ok(located) => break (number, frame, located),
+                Err(reason) => retry = reason,
+            }
+        };
+        let (number, frame, located) = best;
+        let template_frame = self.liveness(frame, &located)?;
+        let mut scores = vec![template_frame];
+        for (_, frame) in frames {
+            if let Some(face) = self.finder.follow(frame)? {
+                scores.push(self.attack.score(frame, &face)?);
+            }
+        }
+        let mean = scores.iter().sum::<f32>() / scores.len() as f32;
+        let liveness = Liveness { mean, template_frame, frames: scores.len() };
+        let quality = located.quality;
+        let template = self.template(frame, &located)?;
+        Ok(template.map(|template| Extracted { template, quality, frame: number, liveness }))
+    }
+}
