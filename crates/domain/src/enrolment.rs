@@ -7,6 +7,8 @@ text_enum! {
     EnrolmentState {
         /// Samples are awaited.
         Capturing = "capturing",
+        /// Somebody enrolled looks much alike: the templates are kept but not used until staff have looked.
+        Review = "review",
         /// The templates are in use.
         Active = "active",
         /// Withdrawn or replaced: the templates are destroyed.

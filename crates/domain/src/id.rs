@@ -128,6 +128,8 @@ ids! {
     PaymentCodeId = "code";
     /// A payment: a charge, or another movement of money.
     PaymentId = "pay";
+    /// A settlement of one merchant.
+    SettlementId = "set";
     /// One request, for logs and answers.
     RequestId = "req";
     /// A refused attempt.

@@ -5,13 +5,17 @@
 //! that was changed, dropped or inserted later breaks the chain at that place. The canonical bytes that are hashed
 //! are documented at [`Row::canonical_bytes`], so that an auditor can recompute them.
 
+pub mod audit;
+pub mod export;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
 use crate::id::{
-    AccountId, IdError, MerchantId, PaymentCodeId, PaymentId, StoreId, TerminalId, VerificationId, WalletId,
+    AccountId, IdError, KeyId, MerchantId, PaymentCodeId, PaymentId, StoreId, TerminalId, VerificationId,
+    WalletId,
 };
 use crate::money::Currency;
 use crate::reference::Reference;
@@ -25,24 +29,53 @@ pub type RowHash = [u8; 32];
 /// The hash before the first row of a slot.
 pub const CHAIN_START: RowHash = [0; 32];
 
-/// A side of a row.
+/// A side of a row. What an accountant finds in the trial balance; credits less debits of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LedgerAccount {
-    /// What the operator holds against the wallets: money paid in over the counter. Goes negative here as wallets
-    /// fill, because this side is the source of every top-up.
+    /// Top-up clearing: money paid in over the counter and paid out again. Goes negative as wallets fill, because
+    /// this side is the source of every top-up.
     Cash,
+    /// Source of the subsidies that the operator grants; negative by what was granted.
+    Subsidies,
+    /// What merchants paid for the service, per settlement.
+    Fees,
+    /// The other side of corrections that two people agreed to.
+    Adjustments,
+    /// What rounding fees line by line differs from rounding their sum.
+    Rounding,
+    /// What was paid out to merchants.
+    Payouts,
     /// What the operator owes a payer.
     Wallet(WalletId),
     /// What the operator owes a merchant.
     Merchant(MerchantId),
 }
 
+impl LedgerAccount {
+    const NAMED: [(LedgerAccount, &'static str); 6] = [
+        (LedgerAccount::Cash, "cash"),
+        (LedgerAccount::Subsidies, "subsidies"),
+        (LedgerAccount::Fees, "fees"),
+        (LedgerAccount::Adjustments, "adjustments"),
+        (LedgerAccount::Rounding, "rounding"),
+        (LedgerAccount::Payouts, "payouts"),
+    ];
+
+    /// The wallet, if it is one.
+    pub fn wallet(self) -> Option<WalletId> {
+        if let LedgerAccount::Wallet(wallet) = self { Some(wallet) } else { None }
+    }
+}
+
 impl fmt::Display for LedgerAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LedgerAccount::Cash => f.write_str("cash"),
             LedgerAccount::Wallet(wallet) => wallet.fmt(f),
             LedgerAccount::Merchant(merchant) => merchant.fmt(f),
+            named => {
+                let found = Self::NAMED.iter().find(|(account, _)| account == named);
+                f.write_str(found.map_or("", |(_, name)| name))
+            }
         }
     }
 }
@@ -50,8 +83,8 @@ impl fmt::Display for LedgerAccount {
 impl std::str::FromStr for LedgerAccount {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        if text == "cash" {
-            return Ok(LedgerAccount::Cash);
+        if let Some((account, _)) = Self::NAMED.iter().find(|(_, name)| *name == text) {
+            return Ok(*account);
         }
         if text.starts_with("wal_") {
             text.parse().map(LedgerAccount::Wallet)
@@ -66,20 +99,64 @@ serde_as_text!(LedgerAccount);
 text_enum! {
     /// What a row does. Values are never reused.
     Kind {
-        /// A payer pays a merchant with a payment code.
+        /// A payer pays a merchant with a payment code: at once, as a hold, or after a confirmation. A voided charge
+        /// of amount 0 is the tombstone of an order that was reversed before it was seen.
         Charge = "charge",
+        /// A hold, a step-up or an adjustment ends; the row's state says how. One for each, by its reference.
+        Closing = "closing",
+        /// The merchant makes sure that an order is not paid.
+        Reversal = "reversal",
+        /// The merchant gives back part or all of a payment.
+        Refund = "refund",
+        /// The payer takes a payment back, or asks for it (pending: the amount is frozen in settlement).
+        Undo = "undo",
+        /// What was decided about a frozen undo.
+        UndoDecision = "undo_decision",
         /// Money is paid into a wallet.
         TopUp = "top_up",
+        /// Money is paid out of a wallet.
+        Withdrawal = "withdrawal",
+        /// The operator's correction; pending until a second person has approved.
+        Adjustment = "adjustment",
+        /// A merchant's fee for one settlement.
+        Fee = "fee",
+        /// A settlement is paid out.
+        Payout = "payout",
     }
 }
 
 text_enum! {
-    /// How far a row counts. Pending rows (holds, step-ups) claim a code and wait; nothing writes them yet.
+    /// How far a row counts. Only posted rows move money.
     RowState {
         /// Money has moved.
         Posted = "posted",
-        /// Money is held; a later row posts or voids it.
+        /// Waits: money of a charge is held, an undo is frozen, an adjustment needs its second person.
         Pending = "pending",
+        /// A charge that waits for the payer's confirmation; its money is held.
+        ActionRequired = "action_required",
+        /// Ended without moving money.
+        Voided = "voided",
+        /// Ended by time without moving money.
+        Expired = "expired",
+    }
+}
+
+impl RowState {
+    /// Whether a later row must close it.
+    pub fn is_open(self) -> bool {
+        matches!(self, RowState::Pending | RowState::ActionRequired)
+    }
+}
+
+text_enum! {
+    /// What a leg of a payment is for.
+    Part {
+        /// Goods or services.
+        Goods = "goods",
+        /// A tip.
+        Tip = "tip",
+        /// A deposit, for example on a bottle.
+        Deposit = "deposit",
     }
 }
 
@@ -108,6 +185,8 @@ impl std::str::FromStr for Caller {
     }
 }
 
+serde_as_text!(Caller);
+
 /// One immutable ledger row: leg number `leg` of a payment. Leg 0 is also the single-use mark of the code, the
 /// idempotency record of the reference and the event that readers of the stream see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,19 +197,21 @@ pub struct Row {
     pub sequence: u64,
     /// The payment.
     pub payment: PaymentId,
-    /// 0 for the first leg; further legs (1 to 3) carry split funding, tips or deposits.
+    /// 0 for the first leg; further legs (up to [`LEG_MAX`]) carry split funding, tips or deposits.
     pub leg: u8,
     /// What the row does.
     pub kind: Kind,
     /// How far it counts.
     pub state: RowState,
+    /// What a payer's leg is for.
+    pub part: Option<Part>,
     /// The payment that this one continues or undoes, if any.
     pub parent: Option<PaymentId>,
     /// Where the money comes from.
     pub debit: LedgerAccount,
     /// Where it goes.
     pub credit: LedgerAccount,
-    /// Amount in minor units, 1 or more.
+    /// Amount in minor units, 1 or more; 0 only where nothing was left to move.
     pub amount_minor: i64,
     /// Currency of the amount.
     pub currency: Currency,
@@ -138,6 +219,8 @@ pub struct Row {
     pub account: Option<AccountId>,
     /// Whose reference it is.
     pub caller: Caller,
+    /// The key of the person or system at the operator that asked, so that a second person can be told from the first.
+    pub actor: Option<KeyId>,
     /// The caller's own reference; on leg 0 only.
     pub reference: Option<Reference>,
     /// The code that paid; on leg 0 of a charge only.
@@ -154,7 +237,12 @@ pub struct Row {
     pub terminal: Option<TerminalId>,
     /// When the server decided.
     pub created_at: Timestamp,
+    /// When an open row ends by itself.
+    pub expires_at: Option<Timestamp>,
 }
+
+/// Highest leg of a payment: four legs, and four more for what a partial capture releases.
+pub const LEG_MAX: u8 = 7;
 
 impl Row {
     /// The bytes that are hashed: the fields in the order of the struct, each as decimal or text, separated by the
@@ -170,6 +258,7 @@ impl Row {
             self.leg.to_string(),
             self.kind.to_string(),
             self.state.to_string(),
+            text(&self.part),
             text(&self.parent),
             self.debit.to_string(),
             self.credit.to_string(),
@@ -177,6 +266,7 @@ impl Row {
             self.currency.to_string(),
             text(&self.account),
             self.caller.to_string(),
+            text(&self.actor),
             text(&self.reference),
             text(&self.code),
             text(&self.verification),
@@ -185,6 +275,7 @@ impl Row {
             text(&self.store),
             text(&self.terminal),
             self.created_at.as_millis().to_string(),
+            text(&self.expires_at.map(Timestamp::as_millis)),
         ];
         fields.join("\u{1f}").into_bytes()
     }
@@ -276,9 +367,9 @@ pub struct TrialBalance {
 }
 
 impl TrialBalance {
-    /// Adds a row; pending rows move nothing.
+    /// Adds a row; only posted ones move money.
     pub fn push(&mut self, row: &Row) {
-        if row.state != RowState::Posted {
+        if row.state != RowState::Posted || row.amount_minor == 0 {
             return;
         }
         *self.balances.entry((row.currency, row.debit)).or_default() -= i128::from(row.amount_minor);
@@ -309,6 +400,7 @@ pub(crate) mod tests {
             leg: 0,
             kind: Kind::TopUp,
             state: RowState::Posted,
+            part: None,
             parent: None,
             debit: LedgerAccount::Cash,
             credit: LedgerAccount::Wallet(WalletId::new(start, [1; 10])),
@@ -316,6 +408,7 @@ pub(crate) mod tests {
             currency: "EUR".parse().unwrap(),
             account: None,
             caller: Caller::Operator,
+            actor: None,
             reference: Some(format!("t{sequence}").parse().unwrap()),
             code: None,
             verification: None,
@@ -324,6 +417,7 @@ pub(crate) mod tests {
             store: None,
             terminal: None,
             created_at: start,
+            expires_at: None,
         }
     }
 
@@ -374,7 +468,7 @@ pub(crate) mod tests {
         let text = String::from_utf8(row(1, 100).canonical_bytes()).unwrap();
         assert_eq!(
             text.replace('\u{1f}', "|"),
-            "0|1|pay_0000000000e40r2081040g2081|0|top_up|posted||cash|wal_0000000000e40r2081040g2081|100|EUR||operator|t1|||||||0"
+            "0|1|pay_0000000000e40r2081040g2081|0|top_up|posted|||cash|wal_0000000000e40r2081040g2081|100|EUR||operator||t1|||||||0|"
         );
     }
 

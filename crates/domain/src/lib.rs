@@ -7,17 +7,21 @@
 //! This crate must never know SQL, HTTP, images or processes.
 
 pub mod account;
+pub mod challenge;
 pub mod clock;
 pub mod consent;
 pub mod enrolment;
 pub mod envelope;
 pub mod id;
 pub mod ledger;
+pub mod limit;
 pub mod money;
 pub mod payment;
 pub mod payment_code;
+pub mod pin;
 pub mod reference;
 pub mod sensor;
+pub mod settlement;
 pub mod site;
 pub mod terminal;
 pub mod text;

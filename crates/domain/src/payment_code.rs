@@ -54,7 +54,7 @@ const DAMM: [[u8; 10]; 10] = [
 ];
 
 /// Check digit over decimal digits (values 0 to 9, not characters).
-fn damm(digits: impl IntoIterator<Item = u8>) -> u8 {
+pub(crate) fn damm(digits: impl IntoIterator<Item = u8>) -> u8 {
     digits.into_iter().fold(0, |interim, digit| DAMM[usize::from(interim)][usize::from(digit)])
 }
 

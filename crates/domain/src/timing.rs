@@ -20,6 +20,10 @@ text_enum! {
         Seal = "seal",
         /// Opening the seal and decoding the frames (matcher).
         Open = "open",
+        /// Finding and judging faces (matcher).
+        Detection = "detection",
+        /// Looking for attacks (matcher).
+        AttackDetection = "attack_detection",
         /// Frames to template (matcher).
         Extraction = "extraction",
         /// Template against the candidates (matcher).

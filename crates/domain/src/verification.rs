@@ -6,7 +6,10 @@
 
 use std::num::NonZeroU32;
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::AccountId;
+use crate::sensor::SensorGrade;
 use crate::text::{UnknownValue, text_enum};
 
 /// A comparison score: 0..=10,000, higher is more alike. Comparable only within one algorithm and version.
@@ -34,13 +37,20 @@ pub struct Policy {
     pub candidates_max: usize,
     /// Usable samples per verification, after which it fails.
     pub attempts_max: u32,
+    /// When frames are an attack.
+    pub attack: AttackPolicy,
 }
 
 impl Policy {
     /// 1 wrong acceptance in 10,000 attempts (NIST SP 800-63B-4 draft asks for that or better), 256 candidates
     /// (the worst last-four-digits bucket of a million accounts holds about 141), three tries.
-    pub const DEFAULT: Policy =
-        Policy { false_accept_ppb: 100_000, margin: 300, candidates_max: 256, attempts_max: 3 };
+    pub const DEFAULT: Policy = Policy {
+        false_accept_ppb: 100_000,
+        margin: 300,
+        candidates_max: 256,
+        attempts_max: 3,
+        attack: AttackPolicy::DEFAULT,
+    };
 
     /// The threshold for one comparison among `comparisons`, or `None` if the calibration does not reach that far:
     /// it is never extrapolated.
@@ -58,6 +68,60 @@ pub struct ScoredCandidate {
     pub account: AccountId,
     /// Best score over all of this account's templates and all samples.
     pub score: Score,
+}
+
+/// What attack detection saw in the frames of one sample (ISO/IEC 30107-1). Stored with the verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttackEvidence {
+    /// How live the frames look, mean over all: 0 (an attack) to 10,000 (a living person).
+    pub live_score: u16,
+    /// Frames that were looked at.
+    pub frames: u32,
+    /// Difference between the two frames that are most alike, 0 (the same) to 10,000; absent for a single frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frame_difference_min: Option<u16>,
+    /// Whether the frames show the colours of the challenge in its order; absent without a challenge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge_answered: Option<bool>,
+}
+
+/// From when on frames are an attack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttackPolicy {
+    /// Least mean live score.
+    pub live_score_min: u16,
+    /// Least difference between any two frames of a camera: what does not change at all is a picture, not a person.
+    pub frame_difference_min: u16,
+}
+
+impl AttackPolicy {
+    /// A quarter of the scale: the highest value that refuses at most 7 % of the living faces of tight crops, where the
+    /// detectors are at their worst, chosen by cross-validation over persons (`selfsame_biometrics::face::LIVE_MIN`). A
+    /// difference of 0.1 %, which the noise of any camera exceeds and a repeated frame does not; not measured.
+    pub const DEFAULT: AttackPolicy = AttackPolicy { live_score_min: 2_500, frame_difference_min: 10 };
+
+    /// Whether the frames are an attack. Files and generators repeat frames by nature, so `simulated` samples are not
+    /// asked to change.
+    pub fn is_attack(&self, evidence: &AttackEvidence, grade: SensorGrade) -> bool {
+        let frozen = |difference: u16| difference < self.frame_difference_min;
+        evidence.live_score < self.live_score_min
+            || (grade != SensorGrade::Simulated && evidence.frame_difference_min.is_some_and(frozen))
+            || evidence.challenge_answered == Some(false)
+    }
+}
+
+/// What the matcher found out about one sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// How the sample was taken.
+    pub grade: SensorGrade,
+    /// What attack detection saw; `None` for modalities that have none.
+    pub attack: Option<AttackEvidence>,
+    /// Every template against every sample: each is a chance for a false match.
+    pub comparisons: NonZeroU32,
+    /// The candidates' scores.
+    pub candidates: Vec<ScoredCandidate>,
 }
 
 /// What the comparison says.
@@ -85,18 +149,16 @@ impl Decision {
     }
 }
 
-/// Decides over the scores of one attempt. `comparisons` counts every template against every sample, because each
-/// is a chance for a false match.
-pub fn decide(
-    policy: &Policy,
-    calibration: &[CalibrationPoint],
-    comparisons: NonZeroU32,
-    candidates: &[ScoredCandidate],
-) -> Decision {
-    let Some(threshold) = policy.threshold(calibration, comparisons) else {
+/// Decides over one sample: an attack is one whoever it looks like; then the threshold for as many comparisons as were
+/// made; then the margin.
+pub fn decide(policy: &Policy, calibration: &[CalibrationPoint], compared: &Compared) -> Decision {
+    if compared.attack.is_some_and(|evidence| policy.attack.is_attack(&evidence, compared.grade)) {
+        return Decision::Attack;
+    }
+    let Some(threshold) = policy.threshold(calibration, compared.comparisons) else {
         return Decision::Ambiguous;
     };
-    let mut ranked: Vec<ScoredCandidate> = candidates.to_vec();
+    let mut ranked = compared.candidates.clone();
     ranked.sort_by_key(|candidate| std::cmp::Reverse((candidate.score, candidate.account)));
     let Some(best) = ranked.first().filter(|best| best.score >= threshold) else {
         return Decision::NoMatch;
@@ -137,6 +199,8 @@ text_enum! {
         CaptureUnavailable = "capture_unavailable",
         /// The matcher is away or died in the middle.
         MatcherUnavailable = "matcher_unavailable",
+        /// More samples wait for the matcher than it takes: try again in a moment.
+        MatcherBusy = "matcher_busy",
         /// The frames could not be opened: sealed for another key or session.
         SealBroken = "seal_broken",
         /// The frames are no images.
@@ -178,12 +242,55 @@ mod tests {
         ScoredCandidate { account: account(number), score: Score(score) }
     }
 
-    fn count(number: u32) -> NonZeroU32 {
-        NonZeroU32::new(number).unwrap()
+    fn compared(comparisons: u32, candidates: &[ScoredCandidate]) -> Compared {
+        Compared {
+            grade: SensorGrade::Finger,
+            attack: None,
+            comparisons: NonZeroU32::new(comparisons).unwrap(),
+            candidates: candidates.to_vec(),
+        }
     }
 
     fn verdict(comparisons: u32, candidates: &[ScoredCandidate]) -> Decision {
-        decide(&Policy::DEFAULT, CALIBRATION, count(comparisons), candidates)
+        decide(&Policy::DEFAULT, CALIBRATION, &compared(comparisons, candidates))
+    }
+
+    fn seen(grade: SensorGrade, evidence: AttackEvidence) -> Decision {
+        let compared = Compared { grade, attack: Some(evidence), ..compared(1, &[scored(1, 10_000)]) };
+        decide(&Policy::DEFAULT, CALIBRATION, &compared)
+    }
+
+    const LIVE: AttackEvidence = AttackEvidence {
+        live_score: 9_000,
+        frames: 3,
+        frame_difference_min: Some(80),
+        challenge_answered: None,
+    };
+
+    #[test]
+    fn an_attack_is_one_however_alike_it_is() {
+        assert_eq!(seen(SensorGrade::Rgb, LIVE), Decision::Match(account(1)));
+        let edge = AttackPolicy::DEFAULT.live_score_min;
+        assert_eq!(seen(SensorGrade::Rgb, AttackEvidence { live_score: edge - 1, ..LIVE }), Decision::Attack);
+        assert_eq!(
+            seen(SensorGrade::Rgb, AttackEvidence { live_score: edge, ..LIVE }),
+            Decision::Match(account(1))
+        );
+    }
+
+    #[test]
+    fn a_camera_whose_picture_never_changes_is_an_attack_and_a_file_is_not() {
+        let frozen = AttackEvidence { frame_difference_min: Some(0), ..LIVE };
+        assert_eq!(seen(SensorGrade::Rgb, frozen), Decision::Attack);
+        assert_eq!(seen(SensorGrade::RgbChallenge, frozen), Decision::Attack);
+        assert_eq!(seen(SensorGrade::Simulated, frozen), Decision::Match(account(1)));
+    }
+
+    #[test]
+    fn a_challenge_that_is_not_answered_is_an_attack() {
+        let answered = |answered| AttackEvidence { challenge_answered: Some(answered), ..LIVE };
+        assert_eq!(seen(SensorGrade::RgbChallenge, answered(false)), Decision::Attack);
+        assert_eq!(seen(SensorGrade::RgbChallenge, answered(true)), Decision::Match(account(1)));
     }
 
     #[test]

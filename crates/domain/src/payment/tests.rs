@@ -1,16 +1,27 @@
-use proptest::prelude::*;
+//! A small world that remembers what was decided, so that tests read as a story; one file per group of operations.
+
+mod charging;
+mod property;
+mod returning;
+mod waiting;
 
 use super::*;
-use crate::ledger::{CHAIN_START, ChainVerifier, TrialBalance};
+use crate::account::AccountState;
+use crate::id::{KeyId, PaymentCodeId, StoreId, TerminalId};
+use crate::ledger::audit::Auditor;
+use crate::ledger::{CHAIN_START, Part};
+use crate::limit::Spending;
+use crate::money::Amount;
+use crate::sensor::SensorGrade;
 
-const NOW: Timestamp = Timestamp::MAX;
+const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
 
 fn eur(minor: i64) -> Amount {
     Amount::new(minor, "EUR".parse().unwrap()).unwrap()
 }
 
 fn then() -> Timestamp {
-    Timestamp::from_millis(1_000_000)
+    "2026-11-24T10:00:00.000Z".parse().unwrap()
 }
 
 fn merchant(number: u8) -> MerchantId {
@@ -21,252 +32,264 @@ fn account(number: u8) -> AccountId {
     AccountId::new(then(), [number; 10])
 }
 
-fn code(number: u8, payer: u8) -> (CodeMac, Code) {
-    let code = Code {
+fn wallet(number: u8) -> WalletId {
+    WalletId::new(then(), [number; 10])
+}
+
+fn subsidy(number: u8) -> WalletId {
+    WalletId::new(then(), [100 + number; 10])
+}
+
+fn terminal() -> TerminalId {
+    TerminalId::new(then(), [1; 10])
+}
+
+fn person(number: u8) -> KeyId {
+    KeyId::new(then(), [number; 10])
+}
+
+fn mac(number: u8) -> CodeMac {
+    CodeMac([number; 32])
+}
+
+/// Codes 0 to 9 of merchant 1, code n for account n % 3; wallets of accounts 0 to 2.
+struct World {
+    slot: Slot,
+    now: Timestamp,
+    terms: Terms,
+    payer: Payer,
+    merchant: MerchantTerms,
+    codes: HashMap<(MerchantId, CodeMac), Code>,
+    wallets: HashMap<WalletId, Wallet>,
+    rows: Vec<ChainedRow>,
+    auditor: Auditor,
+    payments: u64,
+    open: HashSet<PaymentId>,
+}
+
+fn code(number: u8) -> Code {
+    Code {
         code: PaymentCodeId::new(then(), [number; 10]),
         verification: VerificationId::new(then(), [number; 10]),
         sensor_grade: SensorGrade::Simulated,
-        account: account(payer),
-        merchant: merchant(1),
+        account: account(number % 3),
         store: StoreId::new(then(), [1; 10]),
-        terminal: TerminalId::new(then(), [1; 10]),
+        terminal: terminal(),
         currency: "EUR".parse().unwrap(),
-        amount_minor_max: 5_000,
-        expires_at: NOW,
+        amount_minor_max: 50_000,
+        expires_at: Timestamp::MAX,
         revoked: false,
         consumed: false,
-    };
-    (CodeMac([number; 32]), code)
+    }
 }
 
-fn state(codes: impl IntoIterator<Item = (CodeMac, Code)>, balances: &[(u8, i64)]) -> State {
-    let wallet = |(payer, balance_minor): &(u8, i64)| {
-        let currency: Currency = "EUR".parse().unwrap();
-        let wallet = Wallet {
-            wallet: WalletId::new(then(), [*payer; 10]),
-            account: account(*payer),
+impl World {
+    /// Accounts 0, 1, ... with these balances, paid in through the ledger.
+    fn new(balances: &[i64]) -> Self {
+        let mut world = Self {
+            slot: Slot { slot: 0, epoch: 1, sequence: 0, hash: CHAIN_START },
+            now: then(),
+            terms: Terms::default(),
+            payer: Payer::default(),
+            merchant: MerchantTerms::default(),
+            codes: (0..10).map(|number| ((merchant(1), mac(number)), code(number))).collect(),
+            wallets: HashMap::new(),
+            rows: Vec::new(),
+            auditor: Auditor::default(),
+            payments: 0,
+            open: HashSet::new(),
+        };
+        for (number, balance) in (0u8..).zip(balances) {
+            world.add_wallet(wallet(number), number, Purpose::Own);
+            if *balance > 0 {
+                world.done(world.top_up(number, &format!("seed-{number}"), *balance));
+            }
+        }
+        world
+    }
+
+    fn add_wallet(&mut self, wallet: WalletId, owner: u8, purpose: Purpose) {
+        let empty = Wallet {
+            wallet,
+            account: account(owner),
             account_state: AccountState::Active,
-            currency,
-            balance_minor: *balance_minor,
+            purpose,
+            currency: "EUR".parse().unwrap(),
+            balance_minor: 0,
             held_minor: 0,
             version: 7,
         };
-        ((account(*payer), currency), wallet)
-    };
-    State {
-        slot: Slot { slot: 0, epoch: 1, sequence: 0, hash: CHAIN_START },
-        payments: HashMap::new(),
-        codes: codes.into_iter().collect(),
-        wallets: balances.iter().map(wallet).collect(),
+        self.wallets.insert(wallet, empty);
     }
-}
 
-fn charge(number: u8, order: &str, minor: i64) -> Request {
-    Request::Charge(Charge {
-        payment: PaymentId::new(then(), [number; 10]),
-        merchant: merchant(1),
-        order_ref: order.parse().unwrap(),
-        amount: eur(minor),
-        code: CodeMac([number; 32]),
-    })
-}
-
-fn one(state: State, request: Request) -> Answer {
-    decide(state, &[request], then()).0.remove(0)
-}
-
-fn refusal(state: State, request: Request) -> Refusal {
-    match one(state, request) {
-        Answer::Refused(refusal) => refusal,
-        Answer::Done { .. } => panic!("expected a refusal"),
+    fn next(&self) -> PaymentId {
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&self.payments.to_be_bytes());
+        PaymentId::new(then(), random)
     }
-}
 
-#[test]
-fn a_good_code_pays_and_the_row_carries_its_story() {
-    let (answers, changes) = decide(state([code(1, 1)], &[(1, 1_000)]), &[charge(1, "o1", 250)], then());
-    assert!(matches!(&answers[0], Answer::Done { replayed: false, payment } if payment.amount == eur(250)));
-    assert_eq!(changes.wallets.len(), 1);
-    assert_eq!((changes.wallets[0].balance_minor, changes.wallets[0].version_before), (750, 7));
-    let row = &changes.rows[0].row;
-    assert_eq!((row.sequence, row.amount_minor, row.code), (1, 250, Some(code(1, 1).1.code)));
-    assert_eq!(changes.slot.unwrap().sequence, 1);
-}
-
-#[test]
-fn one_code_pays_once_even_twice_in_one_batch() {
-    let requests = [charge(1, "o1", 100), charge(1, "o2", 100)];
-    let (answers, changes) = decide(state([code(1, 1)], &[(1, 1_000)]), &requests, then());
-    assert!(matches!(answers[0], Answer::Done { .. }));
-    assert_eq!(answers[1], Answer::Refused(Refusal::CodeAlreadyUsed));
-    assert_eq!(changes.rows.len(), 1);
-}
-
-#[test]
-fn two_codes_of_one_verification_pay_once() {
-    let first = code(1, 1);
-    let mut second = code(2, 1);
-    second.1.verification = first.1.verification;
-    let requests = [charge(1, "o1", 100), charge(2, "o2", 100)];
-    let (answers, _) = decide(state([first, second], &[(1, 1_000)]), &requests, then());
-    assert_eq!(answers[1], Answer::Refused(Refusal::CodeAlreadyUsed));
-}
-
-#[test]
-fn the_same_order_again_is_the_same_payment_even_with_another_code() {
-    let requests = [charge(1, "o1", 100), charge(2, "o1", 100), charge(9, "o1", 100)];
-    let (answers, changes) =
-        decide(state([code(1, 1), code(2, 2)], &[(1, 1_000), (2, 1_000)]), &requests, then());
-    let Answer::Done { payment: first, replayed: false } = &answers[0] else { panic!() };
-    for answer in &answers[1..] {
-        assert_eq!(*answer, Answer::Done { payment: first.clone(), replayed: true });
-    }
-    assert_eq!(changes.rows.len(), 1);
-}
-
-#[test]
-fn the_same_order_with_another_amount_is_a_conflict() {
-    let requests = [charge(1, "o1", 100), charge(1, "o1", 101)];
-    let (answers, _) = decide(state([code(1, 1)], &[(1, 1_000)]), &requests, then());
-    assert!(
-        matches!(&answers[1], Answer::Refused(Refusal::ReferenceConflict(payment)) if payment.amount == eur(100))
-    );
-}
-
-#[test]
-fn the_same_top_up_reference_for_another_wallet_is_a_conflict() {
-    let top_up = |number: u8, payer: u8| {
-        Request::TopUp(TopUp {
-            payment: PaymentId::new(then(), [number; 10]),
-            account: account(payer),
-            top_up_ref: "t1".parse().unwrap(),
-            amount: eur(100),
-        })
-    };
-    let requests = [top_up(1, 1), top_up(2, 1), top_up(3, 2)];
-    let (answers, changes) = decide(state([], &[(1, 0), (2, 0)]), &requests, then());
-    assert!(matches!(answers[1], Answer::Done { replayed: true, .. }));
-    assert!(matches!(answers[2], Answer::Refused(Refusal::ReferenceConflict(_))));
-    assert_eq!((changes.rows.len(), changes.wallets.len()), (1, 1));
-}
-
-#[test]
-fn a_decline_leaves_code_and_reference_free() {
-    let requests = [charge(1, "o1", 400), charge(1, "o1", 300)];
-    let (answers, _) = decide(state([code(1, 1)], &[(1, 300)]), &requests, then());
-    assert_eq!(answers[0], Answer::Refused(Refusal::Declined(DeclineCode::InsufficientFunds)));
-    assert!(matches!(answers[1], Answer::Done { replayed: false, .. }));
-}
-
-#[test]
-fn held_money_cannot_be_spent() {
-    let mut state = state([code(1, 1)], &[(1, 300)]);
-    state.wallets.values_mut().for_each(|wallet| wallet.held_minor = 100);
-    assert_eq!(refusal(state, charge(1, "o1", 201)), Refusal::Declined(DeclineCode::InsufficientFunds));
-}
-
-#[test]
-fn refusals_come_in_their_documented_order() {
-    // Everything is wrong at once; each step repairs what was named and meets the next refusal.
-    let (mac, good) = code(1, 1);
-    let mut bad = good.clone();
-    (bad.merchant, bad.consumed, bad.revoked) = (merchant(2), true, true);
-    (bad.expires_at, bad.currency, bad.amount_minor_max) = (then(), "USD".parse().unwrap(), 10);
-    let mut frozen = AccountState::Frozen;
-    let mut balance = 0;
-    let mut named = Vec::new();
-    loop {
-        let mut state = state([(mac, bad.clone())], &[(1, balance)]);
-        state.wallets.values_mut().for_each(|wallet| wallet.account_state = frozen);
-        let Answer::Refused(refusal) = one(state, charge(1, "o1", 100)) else { break };
-        match &refusal {
-            Refusal::CodeNotFound => bad.merchant = good.merchant,
-            Refusal::CodeAlreadyUsed => bad.consumed = false,
-            Refusal::CodeRevoked => bad.revoked = false,
-            Refusal::CodeExpired => bad.expires_at = good.expires_at,
-            Refusal::CurrencyMismatch => bad.currency = good.currency,
-            Refusal::Declined(DeclineCode::AccountFrozen) => frozen = AccountState::Active,
-            Refusal::Declined(DeclineCode::LimitExceededSingle) => {
-                bad.amount_minor_max = good.amount_minor_max
-            }
-            Refusal::Declined(DeclineCode::InsufficientFunds) => balance = 100,
-            Refusal::ReferenceConflict(_) | Refusal::AccountNotFound => panic!("{refusal:?}"),
+    fn state(&self) -> State {
+        let mut state = State::new(self.slot, "EUR".parse().unwrap());
+        state.terms = self.terms.clone();
+        let consumed: HashSet<_> = self.rows.iter().filter_map(|row| row.row.verification).collect();
+        state.codes = self.codes.clone();
+        for code in state.codes.values_mut() {
+            code.consumed |= consumed.contains(&code.verification);
         }
-        named.push(refusal);
-    }
-    use DeclineCode::{AccountFrozen, InsufficientFunds, LimitExceededSingle};
-    let declines = [AccountFrozen, LimitExceededSingle, InsufficientFunds].map(Refusal::Declined);
-    let mut expected = vec![
-        Refusal::CodeNotFound,
-        Refusal::CodeAlreadyUsed,
-        Refusal::CodeRevoked,
-        Refusal::CodeExpired,
-        Refusal::CurrencyMismatch,
-    ];
-    expected.extend(declines);
-    assert_eq!(named, expected);
-}
-
-#[test]
-fn a_code_dies_in_the_very_millisecond_it_expires() {
-    let (mac, mut good) = code(1, 1);
-    good.expires_at = then() + std::time::Duration::from_millis(1);
-    assert!(matches!(one(state([(mac, good.clone())], &[(1, 900)]), charge(1, "o", 1)), Answer::Done { .. }));
-    good.expires_at = then();
-    assert_eq!(refusal(state([(mac, good)], &[(1, 900)]), charge(1, "o", 1)), Refusal::CodeExpired);
-}
-
-#[test]
-fn a_top_up_for_an_unknown_account_is_refused() {
-    let request = Request::TopUp(TopUp {
-        payment: PaymentId::new(then(), [1; 10]),
-        account: account(9),
-        top_up_ref: "t1".parse().unwrap(),
-        amount: eur(100),
-    });
-    assert_eq!(refusal(state([], &[]), request), Refusal::AccountNotFound);
-}
-
-fn any_request() -> impl Strategy<Value = Request> {
-    // A tiny key space, so that collisions are the rule.
-    (0u8..5, 0u8..4, 1i64..400, any::<bool>()).prop_map(|(number, order, minor, top_up)| {
-        if top_up {
-            return Request::TopUp(TopUp {
-                payment: PaymentId::new(then(), [100 + number; 10]),
-                account: account(number % 3),
-                top_up_ref: format!("t{order}").parse().unwrap(),
-                amount: eur(minor),
-            });
+        state.wallets = self.wallets.clone();
+        let start = self.terms.business_day.start(self.now);
+        for number in 0..3 {
+            let today = self.rows.iter().map(|chained| &chained.row);
+            let today = today.filter(|row| row.created_at >= start && row.account == Some(account(number)));
+            let payer = Payer { spending: Spending::of(today), ..self.payer.clone() };
+            state.payers.insert(account(number), payer);
         }
-        charge(number, &format!("o{order}"), minor)
-    })
-}
+        state.merchants.insert(merchant(1), self.merchant.clone());
+        let rows = || self.rows.iter().map(|chained| &chained.row);
+        for head in rows().filter(|row| row.leg == 0) {
+            let root = rows().filter(|row| row.payment == head.payment).cloned().collect();
+            let later = rows().filter(|row| row.parent == Some(head.payment)).cloned().collect();
+            state.histories.insert(head.payment, History::new(root, later).unwrap());
+            let reference = head.reference.clone().unwrap();
+            let key = IdempotencyKey { caller: head.caller, kind: head.kind, reference };
+            assert!(state.references.insert(key, head.payment).is_none(), "a reference stands twice");
+            state.receipts.insert(ReceiptNumber::new(head.slot, head.sequence), head.payment);
+        }
+        state
+    }
 
-proptest! {
-    #[test]
-    fn no_batch_creates_money_overdraws_or_pays_a_code_twice(requests in prop::collection::vec(any_request(), 0..60)) {
-        let start = state((0..5).map(|number| code(number, number % 3)), &[(0, 500), (1, 50), (2, 0)]);
-        let (answers, changes) = decide(start, &requests, then());
-        prop_assert_eq!(answers.len(), requests.len());
-        let mut verifier = ChainVerifier::new(0);
-        let mut balance = TrialBalance::default();
-        let mut codes = std::collections::HashSet::new();
-        let mut references = std::collections::HashSet::new();
+    /// Decides a batch and remembers it; every rule that must hold of rows is checked by the auditor.
+    fn batch(&mut self, requests: &[Request]) -> Vec<Answer> {
+        let (answers, changes) = decide(self.state(), requests, self.now);
         for chained in &changes.rows {
-            verifier.push(chained).unwrap();
-            balance.push(&chained.row);
-            if let Some(code) = chained.row.code { prop_assert!(codes.insert(code)); }
-            prop_assert!(references.insert((chained.row.caller, chained.row.kind, chained.row.reference.clone())));
+            self.auditor.push(chained).unwrap();
         }
-        prop_assert_eq!(balance.sum_minor("EUR".parse().unwrap()), 0);
-        for change in &changes.wallets { prop_assert!(change.balance_minor >= 0); }
-        let fresh = answers.iter().filter(|answer| matches!(answer, Answer::Done { replayed: false, .. })).count();
-        prop_assert_eq!(fresh, changes.rows.len());
+        for change in &changes.wallets {
+            let wallet = self.wallets.get_mut(&change.wallet).unwrap();
+            assert_eq!(wallet.version, change.version_before);
+            assert!(change.held_minor >= 0 && change.held_minor <= change.balance_minor, "{change:?}");
+            (wallet.balance_minor, wallet.held_minor) = (change.balance_minor, change.held_minor);
+            wallet.version += 1;
+        }
+        for wallet in self.wallets.values() {
+            let stored = (i128::from(wallet.balance_minor), i128::from(wallet.held_minor));
+            assert_eq!(self.auditor.wallet(wallet.wallet, wallet.currency), stored);
+        }
+        for (_, guesses) in &changes.guesses {
+            self.merchant.guesses = *guesses;
+        }
+        self.open.extend(changes.opened.iter().copied());
+        for closed in &changes.closed {
+            assert!(self.open.remove(closed), "{closed} was not open");
+        }
+        self.slot = changes.slot.unwrap_or(self.slot);
+        self.rows.extend(changes.rows);
+        self.payments += 1;
+        answers
     }
 
-    #[test]
-    fn deciding_twice_gives_the_same(requests in prop::collection::vec(any_request(), 0..30)) {
-        let start = || state((0..5).map(|number| code(number, number % 3)), &[(0, 500), (1, 50), (2, 0)]);
-        prop_assert_eq!(decide(start(), &requests, then()), decide(start(), &requests, then()));
+    fn one(&mut self, request: Request) -> Answer {
+        self.batch(&[request]).remove(0)
+    }
+
+    fn done(&mut self, request: Request) -> Payment {
+        match self.one(request) {
+            Answer::Done { payment, replayed: false } => payment,
+            other => panic!("expected a new payment, got {other:?}"),
+        }
+    }
+
+    fn replayed(&mut self, request: Request) -> Payment {
+        match self.one(request) {
+            Answer::Done { payment, replayed: true } => payment,
+            other => panic!("expected a repetition, got {other:?}"),
+        }
+    }
+
+    fn refused(&mut self, request: Request) -> Refusal {
+        match self.one(request) {
+            Answer::Refused(refusal) => refusal,
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+
+    fn balance(&self, number: u8) -> (i64, i64) {
+        let wallet = &self.wallets[&wallet(number)];
+        (wallet.balance_minor, wallet.held_minor)
+    }
+
+    fn charge(&self, code: u8, order: &str, minor: i64) -> Request {
+        Request::Charge(self.charging(code, order, minor))
+    }
+
+    fn charging(&self, code: u8, order: &str, minor: i64) -> Charge {
+        Charge {
+            payment: self.next(),
+            merchant: merchant(1),
+            order_ref: order.parse().unwrap(),
+            amount: eur(minor),
+            parts: None,
+            code: mac(code),
+            hold_until: None,
+        }
+    }
+
+    fn hold(&self, code: u8, order: &str, minor: i64) -> Request {
+        Request::Charge(Charge { hold_until: Some(self.now + HOUR), ..self.charging(code, order, minor) })
+    }
+
+    fn top_up(&self, payer: u8, reference: &str, minor: i64) -> Request {
+        Request::TopUp(TopUp {
+            payment: self.next(),
+            account: account(payer),
+            purpose: Purpose::Own,
+            top_up_ref: reference.parse().unwrap(),
+            amount: eur(minor),
+            actor: None,
+        })
+    }
+
+    fn reverse(&self, order: &str) -> Request {
+        Request::Reverse(Reverse {
+            payment: self.next(),
+            merchant: merchant(1),
+            order_ref: order.parse().unwrap(),
+        })
+    }
+
+    fn refund(&self, reference: &str, order: &str, minor: i64) -> Request {
+        Request::Refund(self.refunding(reference, order, minor))
+    }
+
+    fn refunding(&self, reference: &str, order: &str, minor: i64) -> Refund {
+        Refund {
+            payment: self.next(),
+            merchant: merchant(1),
+            refund_ref: reference.parse().unwrap(),
+            target: Target::Order(order.parse().unwrap()),
+            amount: eur(minor),
+            part: None,
+        }
+    }
+
+    fn close(&self, by: Party, target: PaymentId, ending: Ending) -> Request {
+        Request::Close(Close { payment: self.next(), by, target: Target::Payment(target), ending })
+    }
+
+    fn capture(&self, target: PaymentId, minor: Option<i64>) -> Request {
+        self.close(Party::Merchant(merchant(1)), target, Ending::Capture(minor.map(eur)))
+    }
+
+    fn confirm(&self, target: PaymentId, proof: Proof) -> Request {
+        self.close(Party::Terminal(terminal()), target, Ending::Confirm(proof))
+    }
+
+    fn undo(&self, payer: u8, target: PaymentId) -> Request {
+        Request::Undo(Undo { payment: self.next(), account: account(payer), target })
+    }
+
+    fn decide_undo(&self, target: PaymentId, granted: bool) -> Request {
+        let merchant = Some(merchant(1));
+        Request::DecideUndo(DecideUndo { payment: self.next(), target, merchant, actor: None, granted })
     }
 }

@@ -1,0 +1,327 @@
+//! Limits: what a payer may spend, decided with the payment itself from the rows of the day.
+//!
+//! Several layers apply at once (site, sensor grade, account, guardian) and each may only narrow. The order of the
+//! checks is the order of the variants of [`Exceeded`].
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::PaymentId;
+use crate::ledger::{Kind, Row, RowState};
+use crate::text::{UnknownValue, serde_as_text};
+use crate::time::Timestamp;
+
+/// Minutes of a day.
+const DAY_MINUTES: u16 = 24 * 60;
+
+/// Most categories that one layer may block. A list that is longer should be a layer that allows less.
+pub const CATEGORIES_BLOCKED_MAX: usize = 32;
+
+/// A merchant's category, for example `food` or `alcohol`: 1 to 40 characters of lower-case letters, digits and `_`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Category(String);
+
+impl Category {
+    /// Longest name, in bytes.
+    const BYTES_MAX: usize = 40;
+}
+
+impl std::fmt::Display for Category {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for Category {
+    type Err = UnknownValue;
+    fn from_str(text: &str) -> Result<Self, UnknownValue> {
+        let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let fits = (1..=Self::BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed);
+        if fits { Ok(Self(text.to_owned())) } else { Err(UnknownValue::new("category", text)) }
+    }
+}
+
+serde_as_text!(Category);
+
+/// Hours of the business day in which payments are taken, in minutes since its midnight. `from == to` is refused;
+/// `from > to` runs over midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedHours")]
+pub struct Hours {
+    from_minute: u16,
+    to_minute: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UncheckedHours {
+    from_minute: u16,
+    to_minute: u16,
+}
+
+/// Minutes are 0 to 1439, and from and to differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("hours are two different minutes of a day, 0 to 1439")]
+pub struct HoursError;
+
+impl TryFrom<UncheckedHours> for Hours {
+    type Error = HoursError;
+    fn try_from(unchecked: UncheckedHours) -> Result<Self, HoursError> {
+        Hours::new(unchecked.from_minute, unchecked.to_minute)
+    }
+}
+
+impl Hours {
+    /// From and including `from_minute`, up to and excluding `to_minute`.
+    pub fn new(from_minute: u16, to_minute: u16) -> Result<Self, HoursError> {
+        let fits = from_minute < DAY_MINUTES && to_minute < DAY_MINUTES && from_minute != to_minute;
+        if fits { Ok(Self { from_minute, to_minute }) } else { Err(HoursError) }
+    }
+
+    /// First minute.
+    pub fn from_minute(self) -> u16 {
+        self.from_minute
+    }
+
+    /// First minute after.
+    pub fn to_minute(self) -> u16 {
+        self.to_minute
+    }
+
+    fn contain(self, minute: u16) -> bool {
+        if self.from_minute < self.to_minute {
+            (self.from_minute..self.to_minute).contains(&minute)
+        } else {
+            minute >= self.from_minute || minute < self.to_minute
+        }
+    }
+}
+
+/// One layer of limits. Absent means: this layer does not limit that.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Most of one payment, minor units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment_minor_max: Option<i64>,
+    /// Most of one business day, minor units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day_minor_max: Option<i64>,
+    /// Most payments of one business day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub day_count_max: Option<u32>,
+    /// Above this the payer must confirm, minor units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_up_above_minor: Option<i64>,
+    /// When payments are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Hours>,
+    /// Categories of merchants that are not paid.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub categories_blocked: Vec<Category>,
+}
+
+impl Limits {
+    /// Whether the rows of the day must be known.
+    pub fn needs_spending(&self) -> bool {
+        self.day_minor_max.is_some() || self.day_count_max.is_some()
+    }
+}
+
+/// Where the site's day begins: a fixed distance to UTC, so that "today" is the same for every decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BusinessDay {
+    /// Minutes east of UTC, -720 to 840.
+    pub utc_offset_minutes: i32,
+}
+
+impl BusinessDay {
+    fn shifted_ms(self, at: Timestamp) -> i64 {
+        at.as_millis() + i64::from(self.utc_offset_minutes) * 60_000
+    }
+
+    /// Number of the day since 1970-01-01.
+    pub fn number(self, at: Timestamp) -> i64 {
+        self.shifted_ms(at).div_euclid(86_400_000)
+    }
+
+    /// First moment of the day.
+    pub fn start(self, at: Timestamp) -> Timestamp {
+        let into_day = self.shifted_ms(at).rem_euclid(86_400_000);
+        at - Duration::from_millis(into_day.unsigned_abs())
+    }
+
+    /// Minute of the day, 0 to 1439.
+    pub fn minute(self, at: Timestamp) -> u16 {
+        let minute = self.shifted_ms(at).rem_euclid(86_400_000) / 60_000;
+        u16::try_from(minute).unwrap_or(0)
+    }
+}
+
+/// What a payer has spent on one business day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spending {
+    /// Sum, minor units: posted and held, less what was released or reversed. Refunds do not give room back.
+    pub minor: i64,
+    /// Payments.
+    pub count: u32,
+}
+
+impl Spending {
+    /// Adds up the rows of one account on one day, in order of the stream. Rows that undo something of another day
+    /// give no room today.
+    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
+        let mut spending = Spending::default();
+        let mut today: HashSet<PaymentId> = HashSet::new();
+        for row in rows {
+            match (row.kind, row.state) {
+                (Kind::Charge, RowState::Posted | RowState::Pending | RowState::ActionRequired) => {
+                    today.insert(row.payment);
+                    spending.minor += row.amount_minor;
+                    spending.count += u32::from(row.leg == 0);
+                }
+                (Kind::Closing, RowState::Voided | RowState::Expired)
+                | (Kind::Reversal, RowState::Posted)
+                    if row.parent.is_some_and(|parent| today.contains(&parent)) =>
+                {
+                    spending.minor -= row.amount_minor;
+                    spending.count -= u32::from(row.leg == 0);
+                }
+                _ => {}
+            }
+        }
+        spending
+    }
+}
+
+/// Which limit a payment would exceed. The order of the variants is the order of the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exceeded {
+    /// The merchant's category is blocked.
+    Category,
+    /// Outside the hours.
+    Hours,
+    /// Above the most of one payment.
+    Payment,
+    /// Above the most of the day.
+    Day,
+    /// More payments than the day allows.
+    Count,
+}
+
+/// A payment that is checked against limits.
+#[derive(Clone, Copy, Debug)]
+pub struct Proposal<'a> {
+    /// How much, minor units.
+    pub amount_minor: i64,
+    /// Category of the merchant.
+    pub category: Option<&'a Category>,
+    /// What was spent today.
+    pub spending: Spending,
+    /// Minute of the business day.
+    pub minute: u16,
+}
+
+/// Checks all layers; answers whether the payer must confirm.
+pub fn check(layers: &[&Limits], proposal: &Proposal<'_>) -> Result<bool, Exceeded> {
+    let any = |exceeds: &dyn Fn(&Limits) -> bool| layers.iter().any(|limits| exceeds(limits));
+    let amount_minor = proposal.amount_minor;
+    let blocked = |limits: &Limits| {
+        proposal.category.is_some_and(|category| limits.categories_blocked.contains(category))
+    };
+    let above = |most: Option<i64>, value: i64| most.is_some_and(|most| value > most);
+    let day_minor = proposal.spending.minor.saturating_add(amount_minor);
+    if any(&blocked) {
+        return Err(Exceeded::Category);
+    }
+    if any(&|limits| limits.hours.is_some_and(|hours| !hours.contain(proposal.minute))) {
+        return Err(Exceeded::Hours);
+    }
+    if any(&|limits| above(limits.payment_minor_max, amount_minor)) {
+        return Err(Exceeded::Payment);
+    }
+    if any(&|limits| above(limits.day_minor_max, day_minor)) {
+        return Err(Exceeded::Day);
+    }
+    if any(&|limits| limits.day_count_max.is_some_and(|most| proposal.spending.count >= most)) {
+        return Err(Exceeded::Count);
+    }
+    Ok(any(&|limits| above(limits.step_up_above_minor, amount_minor)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::tests::row;
+
+    fn proposal(amount_minor: i64) -> Proposal<'static> {
+        Proposal { amount_minor, category: None, spending: Spending::default(), minute: 600 }
+    }
+
+    #[test]
+    fn the_strictest_layer_counts_and_checks_come_in_their_order() {
+        let category: Category = "alcohol".parse().unwrap();
+        let mut strict = Limits {
+            payment_minor_max: Some(10),
+            day_minor_max: Some(20),
+            day_count_max: Some(1),
+            step_up_above_minor: Some(5),
+            hours: Some(Hours::new(0, 60).unwrap()),
+            categories_blocked: vec![category.clone()],
+        };
+        let site = Limits { payment_minor_max: Some(1_000), ..Limits::default() };
+        let mut asked = Proposal {
+            category: Some(&category),
+            spending: Spending { minor: 15, count: 1 },
+            ..proposal(11)
+        };
+        let named = |strict: &Limits, asked: &Proposal<'_>| check(&[&site, strict], asked);
+        assert_eq!(named(&strict, &asked), Err(Exceeded::Category));
+        strict.categories_blocked.clear();
+        assert_eq!(named(&strict, &asked), Err(Exceeded::Hours));
+        asked.minute = 59;
+        assert_eq!(named(&strict, &asked), Err(Exceeded::Payment));
+        asked.amount_minor = 10;
+        assert_eq!(named(&strict, &asked), Err(Exceeded::Day));
+        asked.amount_minor = 5;
+        assert_eq!(named(&strict, &asked), Err(Exceeded::Count));
+        asked.spending.count = 0;
+        assert_eq!(named(&strict, &asked), Ok(false));
+        strict.step_up_above_minor = Some(4);
+        assert_eq!(named(&strict, &asked), Ok(true));
+    }
+
+    #[test]
+    fn hours_may_run_over_midnight() {
+        let night = Hours::new(1_320, 360).unwrap();
+        assert!([1_320, 1_439, 0, 359].into_iter().all(|minute| night.contain(minute)));
+        assert!([360, 1_319].into_iter().all(|minute| !night.contain(minute)));
+        assert_eq!(Hours::new(5, 5), Err(HoursError));
+        assert_eq!(Hours::new(0, 1_440), Err(HoursError));
+    }
+
+    #[test]
+    fn a_business_day_begins_at_its_own_midnight() {
+        let day = BusinessDay { utc_offset_minutes: 60 };
+        let before: Timestamp = "2026-11-24T22:59:59.999Z".parse().unwrap();
+        let after: Timestamp = "2026-11-24T23:00:00.000Z".parse().unwrap();
+        assert_eq!(day.number(before) + 1, day.number(after));
+        assert_eq!(day.start(after), after);
+        assert_eq!((day.minute(before), day.minute(after)), (1_439, 0));
+    }
+
+    #[test]
+    fn what_was_released_or_reversed_today_gives_room_back() {
+        let charge = Row { kind: Kind::Charge, ..row(1, 100) };
+        let held = Row { kind: Kind::Charge, state: RowState::Pending, ..row(2, 50) };
+        let voided =
+            Row { kind: Kind::Closing, state: RowState::Voided, parent: Some(held.payment), ..row(3, 50) };
+        let reversal = Row { kind: Kind::Reversal, parent: Some(charge.payment), ..row(4, 100) };
+        let refund = Row { kind: Kind::Refund, parent: Some(charge.payment), ..row(5, 100) };
+        assert_eq!(Spending::of([&charge, &held, &refund]), Spending { minor: 150, count: 2 });
+        assert_eq!(Spending::of([&charge, &held, &voided, &reversal]), Spending::default());
+        assert_eq!(Spending::of([&reversal, &charge]), Spending { minor: 100, count: 1 });
+    }
+}

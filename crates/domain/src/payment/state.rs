@@ -1,0 +1,180 @@
+//! What the store loads for a batch. Missing entries mean: does not exist.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::account::AccountState;
+use crate::id::{
+    AccountId, MerchantId, PaymentCodeId, PaymentId, StoreId, TerminalId, VerificationId, WalletId,
+};
+use crate::ledger::RowHash;
+use crate::limit::{BusinessDay, Category, Limits, Spending};
+use crate::money::Currency;
+use crate::payment::history::History;
+use crate::payment::receipt::ReceiptNumber;
+use crate::payment::request::{CodeMac, IdempotencyKey, Purpose};
+use crate::sensor::SensorGrade;
+use crate::time::Timestamp;
+
+/// Unknown codes that one merchant may try in an hour. 20 an hour against 10^15 codes and the few that are alive at
+/// one merchant keep the odds of a hit below 10^-6 a year (docs/sources.md, "payment code").
+pub const GUESSES_PER_HOUR: u32 = 20;
+
+/// How long a payer may take to confirm, in seconds.
+pub const CONFIRMATION_SECONDS: u32 = 120;
+
+/// A wallet as loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wallet {
+    /// The wallet.
+    pub wallet: WalletId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Whether the account may pay.
+    pub account_state: AccountState,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Its currency.
+    pub currency: Currency,
+    /// Money in it, minor units, never negative.
+    pub balance_minor: i64,
+    /// The part of it that holds have claimed.
+    pub held_minor: i64,
+    /// Raised by every change; the write is guarded by it.
+    pub version: u64,
+}
+
+impl Wallet {
+    /// What may be spent.
+    pub fn available_minor(&self) -> i64 {
+        self.balance_minor.saturating_sub(self.held_minor)
+    }
+}
+
+/// A code as loaded: everything it was bound to at issue, and whether it is still good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The code.
+    pub code: PaymentCodeId,
+    /// The verification behind it.
+    pub verification: VerificationId,
+    /// How that verification's sample was taken.
+    pub sensor_grade: SensorGrade,
+    /// Whose money it opens.
+    pub account: AccountId,
+    /// The store of the terminal that asked for it.
+    pub store: StoreId,
+    /// The terminal that asked for it.
+    pub terminal: TerminalId,
+    /// The currency it may be charged in.
+    pub currency: Currency,
+    /// The most it may be charged with, minor units.
+    pub amount_minor_max: i64,
+    /// The server's time from which it is dead.
+    pub expires_at: Timestamp,
+    /// A later code of the same verification replaced it, or the till cancelled.
+    pub revoked: bool,
+    /// The verification has paid already, with this code or another one.
+    pub consumed: bool,
+}
+
+/// The stream slot that this server writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    /// Number of the slot.
+    pub slot: u32,
+    /// Raised at every take-over, so that a stale writer is refused.
+    pub epoch: u64,
+    /// Sequence of the last row; 0 before the first.
+    pub sequence: u64,
+    /// Hash of the last row.
+    pub hash: RowHash,
+}
+
+/// What holds for the whole site.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Limits of every payment.
+    pub site: Limits,
+    /// Further limits by how the payer was verified.
+    pub by_grade: BTreeMap<SensorGrade, Limits>,
+    /// Where the day begins.
+    pub business_day: BusinessDay,
+    /// Whether a gesture confirms; otherwise only a PIN does.
+    pub gesture_confirms: bool,
+}
+
+/// What holds for one merchant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MerchantTerms {
+    /// Its category.
+    pub category: Option<Category>,
+    /// How long a payer may take a payment back without asking, in minutes. 0: never, ask.
+    pub undo_minutes: u32,
+    /// Unknown codes tried lately.
+    pub guesses: Guesses,
+}
+
+/// Unknown codes that a merchant tried in one hour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guesses {
+    /// Number of the hour since 1970.
+    pub hour: i64,
+    /// How many.
+    pub count: u32,
+}
+
+/// What holds for one payer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payer {
+    /// Whether a PIN is set.
+    pub has_pin: bool,
+    /// The operator's or the payer's own limits.
+    pub limits: Limits,
+    /// A guardian's limits.
+    pub guardian: Limits,
+    /// Spent today; loaded only where a limit asks for it.
+    pub spending: Spending,
+}
+
+/// What the store loaded for a batch.
+#[derive(Clone, Debug)]
+pub struct State {
+    /// The slot to write.
+    pub slot: Slot,
+    /// The site's currency, for rows that move nothing.
+    pub currency: Currency,
+    /// Site-wide rules.
+    pub terms: Terms,
+    /// Payments by the references of the batch.
+    pub references: HashMap<IdempotencyKey, PaymentId>,
+    /// Payments by the receipt numbers of the batch.
+    pub receipts: HashMap<ReceiptNumber, PaymentId>,
+    /// The histories of all payments that the batch is about.
+    pub histories: HashMap<PaymentId, History>,
+    /// The batch's codes, by the merchant that may charge them.
+    pub codes: HashMap<(MerchantId, CodeMac), Code>,
+    /// The wallets behind all of that.
+    pub wallets: HashMap<WalletId, Wallet>,
+    /// The payers behind the codes.
+    pub payers: HashMap<AccountId, Payer>,
+    /// The merchants that ask or were paid.
+    pub merchants: HashMap<MerchantId, MerchantTerms>,
+}
+
+impl State {
+    /// Nothing but a slot.
+    pub fn new(slot: Slot, currency: Currency) -> Self {
+        Self {
+            slot,
+            currency,
+            terms: Terms::default(),
+            references: HashMap::new(),
+            receipts: HashMap::new(),
+            histories: HashMap::new(),
+            codes: HashMap::new(),
+            wallets: HashMap::new(),
+            payers: HashMap::new(),
+            merchants: HashMap::new(),
+        }
+    }
+}
