@@ -160,6 +160,17 @@ impl Client {
         self.send(reqwest::Method::POST, path, Some("application/json"), body, timeout).await
     }
 
+    /// `PUT path` with a JSON body.
+    pub async fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).expect("our own wire types always serialize");
+        Ok(self.send(reqwest::Method::PUT, path, Some("application/json"), body, timeout).await?.body)
+    }
+
     /// `POST path` with bytes of another media type.
     pub async fn post_bytes<T: DeserializeOwned>(
         &self,

@@ -51,7 +51,7 @@ pub struct Enrolment {
     pub modality: Modality,
     /// Which one of several.
     pub instance: u8,
-    /// `capturing`, `active` or `revoked`.
+    /// `capturing`, `review` (somebody enrolled looks much alike: staff decide), `active` or `revoked`.
     #[schema(value_type = String, example = "capturing")]
     pub state: EnrolmentState,
     /// The nonce for the samples; while `capturing`.

@@ -152,7 +152,7 @@ impl fmt::Display for Outcome {
 pub struct SessionError {
     /// Stable code. Device: `verifier_unavailable`, `verifier_lost`, `capture_unavailable`, `image_invalid`,
     /// `seal_broken`, `clock_skew`, `terminal_not_active`, `journal_unwritable`, `internal`. Network:
-    /// `server_unreachable`. Server: `server_unavailable`, `matcher_unavailable`, `code_issue_failed`,
+    /// `server_unreachable`. Server: `server_unavailable`, `matcher_unavailable`, `matcher_busy`, `code_issue_failed`,
     /// `refused_by_server`.
     pub code: String,
     /// `device`, `network` or `server`.

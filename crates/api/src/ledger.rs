@@ -2,6 +2,7 @@
 
 use selfsame_domain::id::{AttemptId, MerchantId, TerminalId};
 use selfsame_domain::ledger::LedgerAccount;
+use selfsame_domain::ledger::export::ExportedRow;
 use selfsame_domain::money::Currency;
 use selfsame_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ pub struct TrialBalance {
 /// One account of the trial balance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TrialBalanceLine {
-    /// `cash`, a wallet or a merchant.
+    /// `cash` (top-up clearing), `subsidies`, `fees`, `adjustments`, `rounding`, `payouts`, a wallet or a merchant.
     #[schema(value_type = String, example = "cash")]
     pub account: LedgerAccount,
     /// Minor units.
@@ -80,4 +81,17 @@ pub struct Attempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub merchant: Option<MerchantId>,
+}
+
+/// `GET /v1/ledger/rows`: rows of the ledger in order, in the form of the export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LedgerRows {
+    /// The rows.
+    #[schema(value_type = Vec<Object>)]
+    pub data: Vec<ExportedRow>,
+    /// Whether there are later ones.
+    pub has_more: bool,
+    /// Ask for rows `after` this for the next page; absent if this page is empty.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<u64>,
 }

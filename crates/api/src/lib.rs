@@ -7,21 +7,29 @@
 //! `serve` what our HTTP services have in common.
 
 pub mod account;
+pub mod adjustment;
 pub mod bytes;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod confirmation;
 pub mod consent;
 pub mod enrolment;
 pub mod interface;
 pub mod ledger;
+pub mod limit;
 pub mod matcher;
 pub mod merchant;
 pub mod payment;
 pub mod payment_code;
+pub mod pin;
 pub mod problem;
+pub mod receipt;
+pub mod refund;
+pub mod reversal;
 pub mod sealing;
 #[cfg(feature = "serve")]
 pub mod serve;
+pub mod settlement;
 pub mod signature;
 pub mod terminal;
 pub mod top_up;

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use selfsame_domain::challenge::Challenge;
 use selfsame_domain::id::{AccountId, TemplateId};
 use selfsame_domain::sensor::Modality;
 use selfsame_domain::timing::Timings;
+use selfsame_domain::verification::AttackEvidence;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
@@ -102,6 +104,8 @@ pub enum ExtractionResponse {
         templates: Vec<SealedTemplate>,
         /// Quality of each, 0 to 100.
         qualities: Vec<u8>,
+        /// What attack detection saw; absent for modalities that have none.
+        attack: Option<AttackEvidence>,
         /// The key they are encrypted under.
         key: WrappedKey,
     },
@@ -127,8 +131,10 @@ pub enum Probe {
     Frames {
         /// What they belong to.
         context: FrameContext,
-        /// The frames.
+        /// The frames. The first one is compared, all of them are looked at for attacks.
         frames: Vec<SealedFrame>,
+        /// What the payer's face was lit with, if the server asked for that.
+        challenge: Option<Challenge>,
     },
     /// Templates just extracted, for the search for duplicates.
     Templates {
@@ -143,6 +149,8 @@ pub enum Probe {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparisonRequest {
+    /// Faces or fingers.
+    pub modality: Modality,
     /// What is compared.
     pub probe: Probe,
     /// With whom; at most [`TEMPLATES_MAX`].
@@ -163,6 +171,8 @@ pub enum ComparisonResponse {
         comparisons: u32,
         /// Thresholds of the algorithm that compared.
         calibration: Vec<CalibrationPoint>,
+        /// What attack detection saw; absent for modalities that have none.
+        attack: Option<AttackEvidence>,
         /// Stages in microseconds.
         timings: Timings,
     },

@@ -66,6 +66,16 @@ problem_codes! {
     MethodNotAllowed = "method_not_allowed", 405, "This route does not take this method";
     /// The reference was used before with other content; carries the earlier payment.
     ReferenceConflict = "reference_conflict", 409, "This reference was used before with other content";
+    /// The order was reversed: it is not paid and never will be.
+    OrderReversed = "order_reversed", 409, "This order was reversed";
+    /// The order ended unpaid; a new try needs a new reference. Carries the payment.
+    OrderClosed = "order_closed", 409, "This order ended unpaid";
+    /// The hold or the confirmation is over.
+    PaymentExpired = "payment_expired", 409, "The time for that is over";
+    /// The same person cannot do both steps.
+    SamePerson = "same_person", 403, "A second person must do this";
+    /// The payer must have been verified just now.
+    VerificationRequired = "verification_required", 403, "A verification of this payer is needed";
     /// The thing is in a state in which that cannot be done.
     InvalidState = "invalid_state", 409, "That cannot be done in the present state";
     /// Another verification is running on this terminal.
@@ -90,6 +100,30 @@ problem_codes! {
     CodeExpired = "code_expired", 422, "This payment code has expired";
     /// Another currency than the wallet's or the site's.
     CurrencyMismatch = "currency_mismatch", 422, "The currency does not fit";
+    /// The parts are not the amount, or one of them is negative.
+    PartsDoNotAddUp = "parts_do_not_add_up", 422, "The parts do not add up to the amount";
+    /// Refunds and other movements cannot be refunded.
+    NotRefundable = "not_refundable", 422, "This kind of payment cannot be refunded";
+    /// Another business day has begun: refund instead.
+    ReversalTooLate = "reversal_too_late", 422, "Only payments of this business day can be reversed";
+    /// More than is held.
+    CaptureAboveHold = "capture_above_hold", 422, "This is more than is held";
+    /// More than is left of what was paid.
+    RefundAbovePaid = "refund_above_paid", 422, "This is more than is left of the payment";
+    /// A gesture does not confirm here.
+    PinRequired = "pin_required", 422, "The payer's PIN is needed";
+    /// Another PIN; tries are left.
+    PinWrong = "pin_wrong", 422, "The PIN is wrong";
+    /// Too many wrong PINs: only a reset helps.
+    PinLocked = "pin_locked", 422, "The PIN is locked";
+    /// No PIN is set.
+    PinMissing = "pin_missing", 422, "No PIN is set";
+    /// The first that anybody tries.
+    PinWeak = "pin_weak", 422, "This PIN is too easy to guess";
+    /// The balance would leave the range of money.
+    BalanceOutOfRange = "balance_out_of_range", 422, "The balance would be out of range";
+    /// Nothing has happened since the last settlement.
+    NothingToSettle = "nothing_to_settle", 422, "There is nothing to settle";
     /// No consent in force: nothing may be captured.
     ConsentMissing = "consent_missing", 422, "There is no consent in force";
     /// Samples of this grade are not taken here, e.g. simulated ones on a live site.
@@ -108,6 +142,8 @@ problem_codes! {
     OutcomeUnknown = "outcome_unknown", 503, "The outcome is not known yet: ask by your reference";
     /// The matcher is away: nothing was counted against the payer.
     MatcherUnavailable = "matcher_unavailable", 503, "The biometric matcher is not available";
+    /// More samples wait for the matcher than it takes: nothing was counted against the payer.
+    MatcherBusy = "matcher_busy", 503, "The biometric matcher has too much to do";
 }
 
 impl fmt::Display for ProblemCode {

@@ -39,6 +39,30 @@ pub const FRAME_BYTES_MAX: usize = 1 << 20;
 pub enum ImageFormat {
     /// PNG (ISO/IEC 15948), the lossless one for fingers.
     Png,
+    /// JPEG (ISO/IEC 10918-1), for faces.
+    Jpeg,
+}
+
+impl ImageFormat {
+    fn as_str(self) -> &'static str {
+        match self {
+            ImageFormat::Png => "png",
+            ImageFormat::Jpeg => "jpeg",
+        }
+    }
+}
+
+/// An image before it is sealed, with the facts about it that stay in the clear.
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    /// Format of the image.
+    pub format: ImageFormat,
+    /// Resolution in dots per inch; 0 where it has no meaning (faces).
+    pub resolution_dpi: u16,
+    /// Milliseconds from the first colour of a challenge, or from the first frame.
+    pub offset_ms: u32,
+    /// The image.
+    pub image: &'a [u8],
 }
 
 /// A sealed frame with the facts about it that stay in the clear (and are authenticated).
@@ -49,6 +73,9 @@ pub struct SealedFrame {
     pub format: ImageFormat,
     /// Resolution in dots per inch; 0 where it has no meaning (faces).
     pub resolution_dpi: u16,
+    /// Milliseconds from the first colour of a challenge, or from the first frame.
+    #[serde(default)]
+    pub offset_ms: u32,
     /// HPKE encapsulated key, 32 bytes.
     #[schema(value_type = String)]
     pub encapsulated_key: Bytes,
@@ -74,10 +101,13 @@ pub struct FrameContext {
 }
 
 impl FrameContext {
-    fn associated_data(&self, index: usize, format: ImageFormat, resolution_dpi: u16) -> Vec<u8> {
-        let format = match format {
-            ImageFormat::Png => "png",
-        };
+    fn associated_data(
+        &self,
+        index: usize,
+        format: ImageFormat,
+        resolution_dpi: u16,
+        offset_ms: u32,
+    ) -> Vec<u8> {
         let fields = [
             PROTOCOL.to_owned(),
             self.terminal.to_string(),
@@ -86,8 +116,9 @@ impl FrameContext {
             self.modality.to_string(),
             self.sensor_grade.to_string(),
             index.to_string(),
-            format.to_owned(),
+            format.as_str().to_owned(),
             resolution_dpi.to_string(),
+            offset_ms.to_string(),
         ];
         fields.join("\u{1f}").into_bytes()
     }
@@ -116,28 +147,28 @@ fn info(key_id: &str) -> Vec<u8> {
     format!("{PROTOCOL}\u{1f}{key_id}").into_bytes()
 }
 
-/// Seals an image for the matcher. `index` is its place among the frames of one submission.
+/// Seals a frame for the matcher. `index` is its place among the frames of one submission.
 pub fn seal(
     key: &MatcherKey,
     context: &FrameContext,
     index: usize,
-    format: ImageFormat,
-    resolution_dpi: u16,
-    image: &[u8],
+    frame: Frame<'_>,
 ) -> Result<SealedFrame, SealError> {
     let public_key = PublicKey::from_bytes(&key.public_key.0).map_err(|_| SealError::Key)?;
+    let Frame { format, resolution_dpi, offset_ms, image } = frame;
     let (encapsulated_key, ciphertext) =
         hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
             &OpModeS::Base,
             &public_key,
             &info(&key.id),
             image,
-            &context.associated_data(index, format, resolution_dpi),
+            &context.associated_data(index, format, resolution_dpi, offset_ms),
         )
         .map_err(|_| SealError::Seal)?;
     Ok(SealedFrame {
         format,
         resolution_dpi,
+        offset_ms,
         encapsulated_key: encapsulated_key.to_bytes().to_vec().into(),
         ciphertext: ciphertext.into(),
     })
@@ -184,7 +215,7 @@ impl OpeningKey {
             &encapsulated_key,
             &info(&self.public.id),
             &frame.ciphertext.0,
-            &context.associated_data(index, frame.format, frame.resolution_dpi),
+            &context.associated_data(index, frame.format, frame.resolution_dpi, frame.offset_ms),
         )
         .map(Zeroizing::new)
         .map_err(|_| SealError::Open)
@@ -211,7 +242,8 @@ mod tests {
     }
 
     fn sealed() -> SealedFrame {
-        seal(key().public(), &context(), 0, ImageFormat::Png, 500, b"ridges").unwrap()
+        let frame = Frame { format: ImageFormat::Png, resolution_dpi: 500, offset_ms: 7, image: b"ridges" };
+        seal(key().public(), &context(), 0, frame).unwrap()
     }
 
     #[test]
@@ -238,8 +270,13 @@ mod tests {
             change(&mut context);
             assert_eq!(key().open(&context, 0, &frame), Err(SealError::Open));
         }
-        let relabelled = SealedFrame { resolution_dpi: 1000, ..frame };
-        assert_eq!(key().open(&context(), 0, &relabelled), Err(SealError::Open));
+        for relabelled in [
+            SealedFrame { resolution_dpi: 1000, ..frame.clone() },
+            SealedFrame { format: ImageFormat::Jpeg, ..frame.clone() },
+            SealedFrame { offset_ms: 8, ..frame },
+        ] {
+            assert_eq!(key().open(&context(), 0, &relabelled), Err(SealError::Open));
+        }
     }
 
     #[test]

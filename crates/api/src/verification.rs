@@ -1,6 +1,7 @@
 //! Step 2 of the method at the payment server: open a verification with the identifier, send sealed samples, get
 //! the verdict.
 
+use selfsame_domain::challenge::Challenge;
 use selfsame_domain::id::{TerminalId, VerificationId};
 use selfsame_domain::reference::Reference;
 use selfsame_domain::sensor::{Modality, SensorGrade};
@@ -14,8 +15,11 @@ use crate::account::Identifier;
 use crate::bytes::Bytes;
 use crate::sealing::SealedFrame;
 
-/// Most frames in one submission.
+/// Most frames in one submission: a challenge of six colours with a frame before and after.
 pub const FRAMES_MAX: usize = 8;
+
+/// Fewest frames of a face from a camera: one is compared, and attack detection looks at three.
+pub const FACE_FRAMES_MIN: usize = 3;
 
 /// `POST /v1/verifications` (signed by the terminal): selects the candidates of the identifier. Ends the pass of
 /// the payer before, if there is one. No frame may be sent unless the state is `capturing`.
@@ -66,6 +70,13 @@ pub struct Verification {
     /// The terminal.
     #[schema(value_type = String)]
     pub terminal: TerminalId,
+    /// How the sample has to be taken; above what the terminal offered if the server set a challenge.
+    #[schema(value_type = String, example = "rgb")]
+    pub sensor_grade: SensorGrade,
+    /// What to light the payer's face with while the frames are taken; while `capturing`, if the server asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<FlashChallenge>)]
+    pub challenge: Option<Challenge>,
     /// `capturing`, `passed`, `failed` or `ended`.
     #[schema(value_type = String, example = "capturing")]
     pub state: State,
@@ -88,6 +99,18 @@ pub struct Verification {
     /// Stages in microseconds, the terminal's and the matcher's.
     #[schema(value_type = BTreeMap<String, u64>)]
     pub timings: Timings,
+}
+
+/// Colours that the screen shows one after the other, each for `step_ms` milliseconds.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes `domain::challenge::Challenge` in the OpenAPI document")]
+pub struct FlashChallenge {
+    /// `red`, `green` or `blue`.
+    #[schema(example = json!(["green", "red", "blue", "blue", "red", "green"]))]
+    colours: Vec<String>,
+    /// How long each stands, in milliseconds.
+    #[schema(example = 420)]
+    step_ms: u32,
 }
 
 /// How a sample ended. The three kinds are never mixed: a retry costs nothing but time, a decision counts, a fault

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use selfsame_domain::challenge::Challenge;
 use selfsame_domain::id::{SessionId, VerificationId};
 use selfsame_domain::sensor::Modality;
 use selfsame_domain::time::Timestamp;
@@ -37,6 +38,8 @@ pub struct Progress {
     pub state: SessionState,
     /// What the payer should do.
     pub guidance: Option<String>,
+    /// What the screen has to show while a face is captured.
+    pub challenge: Option<Challenge>,
     /// How it ended; when `done`.
     pub verdict: Option<Verdict>,
     /// Stages in microseconds.
@@ -89,8 +92,20 @@ pub struct SyntheticPress {
 pub struct VerifierStatus {
     /// What it can capture.
     pub modalities: Vec<Modality>,
-    /// Kind of source: `synthetic`, `file` or `external`.
-    pub source: String,
-    /// Counters since it started: presses taken, sessions ended by outcome.
+    /// Kinds of sources, in the order of the modalities: `external`, `synthetic`, `browser`, `posted` or `file`.
+    pub sources: Vec<String>,
+    /// Counters since it started: samples taken, sessions ended by outcome.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// `POST /v1/frames?at_ms=..` with a JPEG body (`image/jpeg`): the camera's page offers a frame. `at_ms` counts from the
+/// page's first frame, with a challenge from the moment that its first colour came up. Answered with this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameAnswer {
+    /// The frame was good enough to be kept.
+    pub kept: bool,
+    /// Enough is there: send no more.
+    pub enough: bool,
+    /// What the payer should do, e.g. `too_far`.
+    pub guidance: Option<String>,
 }
