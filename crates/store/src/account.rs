@@ -72,12 +72,13 @@ pub(crate) fn read_wallet(found: &rusqlite::Row<'_>) -> Result<Wallet> {
         balance_minor: found.get(4)?,
         held_minor: found.get(5)?,
         version: row::integer(found, 6)?,
+        purpose: row::text(found, 7)?,
     })
 }
 
 /// Columns that [`read_wallet`] reads, of `wallets` joined with `accounts`.
 pub(crate) const WALLET_COLUMNS: &str = "wallets.id, wallets.account_id, accounts.state, wallets.currency,
-     wallets.balance_minor, wallets.held_minor, wallets.version";
+     wallets.balance_minor, wallets.held_minor, wallets.version, wallets.purpose";
 
 fn wallets(tx: &Transaction<'_>, account: AccountId) -> Result<Vec<Wallet>> {
     let sql = format!(
@@ -85,7 +86,7 @@ fn wallets(tx: &Transaction<'_>, account: AccountId) -> Result<Vec<Wallet>> {
          from wallets
          join accounts on accounts.id = wallets.account_id
          where wallets.account_id = ?1
-         order by wallets.currency"
+         order by wallets.currency, wallets.purpose"
     );
     tx.prepare_cached(&sql)?.query_map(params![account.to_string()], read_wallet)?.collect()
 }
@@ -109,8 +110,8 @@ fn insert(tx: &Transaction<'_>, new: &NewAccount, now: Timestamp) -> Result<Acco
         params![account, new.request_ref.as_str(), new.request_mac, new.profile, now.as_millis()],
     )?;
     tx.execute(
-        "insert into wallets (id, account_id, currency, balance_minor, held_minor, version)
-         values (?1, ?2, ?3, 0, 0, 0)",
+        "insert into wallets (id, account_id, purpose, currency, balance_minor, held_minor, version)
+         values (?1, ?2, 'own', ?3, 0, 0, 0)",
         params![new.wallet.to_string(), account, new.currency.code()],
     )?;
     for lookup in &new.lookups {
@@ -195,6 +196,33 @@ impl Store {
         let Some(found) = found else { return Ok(None) };
         let wrapped_profile_key = self.subject_key(account, "profile").await?;
         Ok(Some(Account { wrapped_profile_key, ..found }))
+    }
+
+    /// Makes the wallet for what the operator grants, if the account has none. Answers `false` without an account.
+    pub async fn ensure_subsidy_wallet(
+        &self,
+        account: AccountId,
+        wallet: WalletId,
+        currency: Currency,
+    ) -> std::result::Result<bool, StoreError> {
+        self.writer
+            .write("subsidy_wallet_ensure", move |tx| {
+                let account = account.to_string();
+                tx.prepare_cached(
+                    "insert into wallets (id, account_id, purpose, currency, balance_minor, held_minor, version)
+                     select ?1, accounts.id, 'subsidy', ?3, 0, 0, 0
+                     from accounts
+                     where accounts.id = ?2
+                     on conflict (account_id, currency, purpose) do nothing",
+                )?
+                .execute(params![wallet.to_string(), account, currency.code()])?;
+                tx.query_row(
+                    "select exists (select 1 from accounts where id = ?1)",
+                    params![account],
+                    |found| found.get(0),
+                )
+            })
+            .await
     }
 
     /// Freezes or unfreezes an account. Answers `false` if there is no such account.

@@ -20,7 +20,7 @@ pub struct Attempt {
     pub id: AttemptId,
     /// When.
     pub at: Timestamp,
-    /// `verification`, `enrolment`, `payment_code`, `payment` or `activation`.
+    /// `verification`, `enrolment`, `payment_code`, `payment`, `activation` or `pin`.
     pub operation: &'static str,
     /// Why it was refused.
     pub reason: String,
@@ -72,7 +72,7 @@ impl Store {
                 )?;
                 let attempts = statement.query_map(params![limit], |found| {
                     let operation: String = found.get(2)?;
-                    let known = ["verification", "enrolment", "payment_code", "payment", "activation"];
+                    let known = ["verification", "enrolment", "payment_code", "payment", "activation", "pin"];
                     Ok(Attempt {
                         id: row::text(found, 0)?,
                         at: row::timestamp(found, 1)?,

@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, params};
 use selfsame_domain::id::{AccountId, ConsentId, KeyId};
 use selfsame_domain::time::Timestamp;
 
+use crate::enrolment::unpin_without_templates;
 use crate::error::StoreError;
 use crate::{Store, row};
 
@@ -112,7 +113,11 @@ impl Store {
                      where consent_id = ?1",
                     params![id],
                 )?;
-                tx.query_row(CONSENT, params![id], read_consent).optional()
+                let withdrawn = tx.query_row(CONSENT, params![id], read_consent).optional()?;
+                if let Some(consent) = &withdrawn {
+                    unpin_without_templates(tx, consent.account)?;
+                }
+                Ok(withdrawn)
             })
             .await?;
         if let Some(consent) = &withdrawn {

@@ -1,5 +1,7 @@
 //! Enrolments.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::enrolment::EnrolmentState;
 use selfsame_domain::id::{AccountId, ConsentId, EnrolmentId, TerminalId};
@@ -87,6 +89,45 @@ fn consent_in_force(tx: &Transaction<'_>, consent: ConsentId, account: AccountId
         params![consent.to_string(), account.to_string()],
         |found| found.get(0),
     )
+}
+
+/// Notes that two people look much alike, in both directions.
+fn pin(
+    tx: &Transaction<'_>,
+    one: AccountId,
+    other: AccountId,
+    modality: Modality,
+    now: Timestamp,
+) -> Result<()> {
+    let mut statement = tx.prepare_cached(
+        "insert into lookalikes (account_id, modality, other_account_id, found_at)
+         values (?1, ?2, ?3, ?4)
+         on conflict (account_id, modality, other_account_id) do nothing",
+    )?;
+    for (account, other) in [(one, other), (other, one)] {
+        statement.execute(params![
+            account.to_string(),
+            modality.as_str(),
+            other.to_string(),
+            now.as_millis()
+        ])?;
+    }
+    Ok(())
+}
+
+/// Frees those who only looked like somebody whose templates of a modality are all gone.
+pub(crate) fn unpin_without_templates(tx: &Transaction<'_>, account: AccountId) -> Result<()> {
+    tx.execute(
+        "delete from lookalikes
+         where (account_id = ?1 or other_account_id = ?1)
+             and not exists (
+                 select 1
+                 from templates
+                 where templates.account_id = ?1 and templates.modality = lookalikes.modality
+             )",
+        params![account.to_string()],
+    )?;
+    Ok(())
 }
 
 impl Store {
@@ -177,15 +218,18 @@ impl Store {
             .await
     }
 
-    /// Stores the templates of an enrolment and makes it active; earlier templates of the same finger or face are
-    /// replaced. Answers `false`, and stores nothing, if the consent was withdrawn in the meantime.
+    /// Stores the templates of an enrolment and makes it active, or leaves it to staff's review if `lookalikes` names
+    /// people who look much alike; these and the enrolled person are pinned to whole identifiers from now on. Earlier
+    /// templates of the same finger or face are replaced. Answers `None`, and stores nothing, if the consent was
+    /// withdrawn in the meantime.
     pub async fn complete_enrolment(
         &self,
         enrolment: Enrolment,
         templates: Vec<NewTemplate>,
+        lookalikes: BTreeSet<AccountId>,
         wrapped_key: Vec<u8>,
         now: Timestamp,
-    ) -> std::result::Result<bool, StoreError> {
+    ) -> std::result::Result<Option<EnrolmentState>, StoreError> {
         // The key first: templates that nobody can open would be worse than a key without templates.
         let account = enrolment.account;
         self.put_subject_key(account, "template", wrapped_key, now).await?;
@@ -193,8 +237,10 @@ impl Store {
             .writer
             .write("enrolment_complete", move |tx| {
                 if !consent_in_force(tx, enrolment.consent, enrolment.account)? {
-                    return Ok(false);
+                    return Ok(None);
                 }
+                let state =
+                    if lookalikes.is_empty() { EnrolmentState::Active } else { EnrolmentState::Review };
                 tx.execute(
                     "delete from templates where account_id = ?1 and modality = ?2 and instance = ?3",
                     params![enrolment.account.to_string(), enrolment.modality.as_str(), enrolment.instance],
@@ -202,22 +248,44 @@ impl Store {
                 for template in &templates {
                     template::insert(tx, &enrolment, template, now)?;
                 }
+                for other in &lookalikes {
+                    pin(tx, enrolment.account, *other, enrolment.modality, now)?;
+                }
                 let changed = tx.execute(
                     "update enrolments
-                     set state = 'active', updated_by = 'enrolment_complete'
+                     set state = ?2, updated_by = 'enrolment_complete'
                      where id = ?1 and state = 'capturing'",
-                    params![enrolment.enrolment.to_string()],
+                    params![enrolment.enrolment.to_string(), state.as_str()],
                 )?;
                 if changed != 1 {
                     // Withdrawn and recorded anew in between: roll everything back.
                     return Err(rusqlite::Error::StatementChangedRows(changed));
                 }
-                Ok(true)
+                Ok(Some(state))
             })
             .await?;
-        if !stored {
+        if stored.is_none() {
             self.destroy_template_key_if_unused(account).await?;
         }
         Ok(stored)
+    }
+
+    /// Takes the templates of an enrolment into use after staff have looked at it. Can be repeated. Answers `None` if
+    /// there is no such enrolment, and its state otherwise.
+    pub async fn approve_enrolment(
+        &self,
+        enrolment: EnrolmentId,
+    ) -> std::result::Result<Option<Enrolment>, StoreError> {
+        self.writer
+            .write("enrolment_approve", move |tx| {
+                tx.execute(
+                    "update enrolments
+                     set state = 'active', updated_by = 'enrolment_approve'
+                     where id = ?1 and state = 'review'",
+                    params![enrolment.to_string()],
+                )?;
+                find(tx, enrolment)
+            })
+            .await
     }
 }

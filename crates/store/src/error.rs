@@ -40,6 +40,9 @@ pub enum StoreError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// A sync failed: nothing is written any more until the process has started anew.
+    #[error("a disk sync failed: the process must be restarted before it writes again")]
+    Halted,
     /// Another writer has taken the ledger's slot over: nothing was done, ask that one.
     #[error("another server has taken over the ledger")]
     TakenOver,
@@ -56,7 +59,7 @@ impl StoreError {
             CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure,
         };
         match self {
-            StoreError::Overloaded | StoreError::TakenOver | StoreError::Closed => true,
+            StoreError::Overloaded | StoreError::TakenOver | StoreError::Closed | StoreError::Halted => true,
             StoreError::RolledBack { source, .. } => matches!(
                 source.sqlite_error_code(),
                 Some(CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | ReadOnly | SystemIoFailure)
@@ -66,7 +69,34 @@ impl StoreError {
             }
         }
     }
+
+    fn source_error(&self) -> Option<&rusqlite::Error> {
+        match self {
+            StoreError::RolledBack { source, .. } | StoreError::OutcomeUnknown { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// The disk failed while reading or writing.
+    pub(crate) fn is_disk_failure(&self) -> bool {
+        let code = self.source_error().and_then(rusqlite::Error::sqlite_error_code);
+        matches!(code, Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::CannotOpen))
+    }
+
+    /// A sync of a file or folder failed (`SQLITE_IOERR_FSYNC`, `SQLITE_IOERR_DIR_FSYNC`).
+    pub(crate) fn is_failed_sync(&self) -> bool {
+        match self.source_error() {
+            Some(rusqlite::Error::SqliteFailure(failure, _)) => {
+                [IOERR_FSYNC, IOERR_DIR_FSYNC].contains(&failure.extended_code)
+            }
+            _ => false,
+        }
+    }
 }
+
+/// Extended result codes of SQLite. Source: sqlite.org/rescode.html.
+pub(crate) const IOERR_FSYNC: i32 = 10 | (4 << 8);
+const IOERR_DIR_FSYNC: i32 = 10 | (5 << 8);
 
 /// Inside transactions everything is an SQLite error; they are named when they leave.
 pub(crate) type Result<T> = std::result::Result<T, rusqlite::Error>;

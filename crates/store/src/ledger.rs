@@ -1,9 +1,11 @@
 //! The books, recomputed from all rows: trial balance, chain, and wallets against their rows.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
+use selfsame_domain::ledger::export::{ExportedRow, FORMAT, HexHash, Line};
 use selfsame_domain::ledger::{
     ChainError, ChainVerifier, ChainedRow, LedgerAccount, Row, RowHash, TrialBalance,
 };
+use selfsame_domain::time::Timestamp;
 
 use crate::error::{Result, StoreError};
 use crate::{Store, row};
@@ -32,7 +34,13 @@ pub struct SlotAudit {
     pub error: Option<ChainError>,
 }
 
-fn read_row(found: &rusqlite::Row<'_>) -> Result<ChainedRow> {
+/// Columns that [`read_row`] reads, of `payments`.
+pub(crate) const ROW_COLUMNS: &str =
+    "slot, sequence, payment_id, leg, kind, state, part, parent_id, debit, credit,
+     amount_minor, currency, account_id, caller, actor_id, reference, code_id, verification_id, sensor_grade,
+     merchant_id, store_id, terminal_id, created_at, expires_at, hash";
+
+pub(crate) fn read_row(found: &rusqlite::Row<'_>) -> Result<ChainedRow> {
     let row = Row {
         slot: row::integer(found, 0)?,
         sequence: row::integer(found, 1)?,
@@ -40,34 +48,51 @@ fn read_row(found: &rusqlite::Row<'_>) -> Result<ChainedRow> {
         leg: row::integer(found, 3)?,
         kind: row::text(found, 4)?,
         state: row::text(found, 5)?,
-        parent: row::optional_text(found, 6)?,
-        debit: row::text(found, 7)?,
-        credit: row::text(found, 8)?,
-        amount_minor: found.get(9)?,
-        currency: row::text(found, 10)?,
-        account: row::optional_text(found, 11)?,
-        caller: row::text(found, 12)?,
-        reference: row::optional_text(found, 13)?,
-        code: row::optional_text(found, 14)?,
-        verification: row::optional_text(found, 15)?,
-        sensor_grade: row::optional_text(found, 16)?,
-        merchant: row::optional_text(found, 17)?,
-        store: row::optional_text(found, 18)?,
-        terminal: row::optional_text(found, 19)?,
-        created_at: row::timestamp(found, 20)?,
+        part: row::optional_text(found, 6)?,
+        parent: row::optional_text(found, 7)?,
+        debit: row::text(found, 8)?,
+        credit: row::text(found, 9)?,
+        amount_minor: found.get(10)?,
+        currency: row::text(found, 11)?,
+        account: row::optional_text(found, 12)?,
+        caller: row::text(found, 13)?,
+        actor: row::optional_text(found, 14)?,
+        reference: row::optional_text(found, 15)?,
+        code: row::optional_text(found, 16)?,
+        verification: row::optional_text(found, 17)?,
+        sensor_grade: row::optional_text(found, 18)?,
+        merchant: row::optional_text(found, 19)?,
+        store: row::optional_text(found, 20)?,
+        terminal: row::optional_text(found, 21)?,
+        created_at: row::timestamp(found, 22)?,
+        expires_at: row::optional_timestamp(found, 23)?,
     };
-    Ok(ChainedRow { row, hash: row::array(found, 21)? })
+    Ok(ChainedRow { row, hash: row::array(found, 24)? })
+}
+
+/// All rows that a condition of ours selects, in order of the stream.
+pub(crate) fn rows(
+    tx: &Transaction<'_>,
+    condition: &str,
+    parameters: impl rusqlite::Params,
+) -> Result<Vec<ChainedRow>> {
+    let sql = format!(
+        "select {ROW_COLUMNS}
+         from payments
+         where {condition}
+         order by slot, sequence"
+    );
+    tx.prepare_cached(&sql)?.query_map(parameters, read_row)?.collect()
 }
 
 fn audit_slot(tx: &Transaction<'_>, slot: u32, balance: &mut TrialBalance) -> Result<Option<ChainError>> {
-    let mut statement = tx.prepare_cached(
-        "select slot, sequence, payment_id, leg, kind, state, parent_id, debit, credit, amount_minor, currency,
-             account_id, caller, reference, code_id, verification_id, sensor_grade, merchant_id, store_id, terminal_id,
-             created_at, hash
+    let sql = format!(
+        "select {ROW_COLUMNS}
          from payments
          where slot = ?1
-         order by sequence",
-    )?;
+         order by sequence"
+    );
+    let mut statement = tx.prepare_cached(&sql)?;
     let mut verifier = Some(ChainVerifier::new(slot));
     let mut broken = None;
     let mut rows = statement.query(params![slot])?;
@@ -106,20 +131,142 @@ impl Store {
     pub async fn audit_ledger(&self) -> std::result::Result<LedgerAudit, StoreError> {
         self.readers
             .read("ledger_audit", |tx| {
-                let mut statement =
-                    tx.prepare_cached("select slot, sequence, hash from slots order by slot")?;
-                let heads = statement.query_map([], |found| {
-                    Ok((row::integer(found, 0)?, row::integer(found, 1)?, row::array::<32>(found, 2)?))
-                })?;
                 let mut trial_balance = TrialBalance::default();
                 let mut slots = Vec::new();
-                for found in heads {
-                    let (slot, sequence, head) = found?;
+                for (slot, sequence, head) in heads(tx)? {
                     let error = audit_slot(tx, slot, &mut trial_balance)?;
                     slots.push(SlotAudit { slot, sequence, head, error });
                 }
                 let wallets_that_differ = count_differing_wallets(tx, &trial_balance)?;
                 Ok(LedgerAudit { trial_balance, slots, wallets_that_differ })
+            })
+            .await
+    }
+}
+
+/// A line of an export, written as soon as it is read.
+type Sink = Box<dyn FnMut(&Line) -> std::io::Result<()> + Send>;
+
+fn write_line(sink: &mut Sink, line: &Line) -> Result<()> {
+    sink(line).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+fn export(tx: &Transaction<'_>, sink: &mut Sink, now: Timestamp) -> Result<u64> {
+    write_line(sink, &Line::Header { format: FORMAT.to_owned(), exported_at: now })?;
+    let sql = format!("select {ROW_COLUMNS} from payments order by slot, sequence");
+    let mut statement = tx.prepare(&sql)?;
+    let mut found = statement.query([])?;
+    let mut count = 0;
+    while let Some(found) = found.next()? {
+        write_line(sink, &Line::Row(Box::new(ExportedRow::from(&read_row(found)?))))?;
+        count += 1;
+    }
+    let mut statement =
+        tx.prepare("select id, currency, balance_minor, held_minor from wallets order by id")?;
+    let mut found = statement.query([])?;
+    while let Some(found) = found.next()? {
+        let line = Line::Wallet {
+            wallet: row::text(found, 0)?,
+            currency: row::text(found, 1)?,
+            balance_minor: found.get(2)?,
+            held_minor: found.get(3)?,
+        };
+        write_line(sink, &line)?;
+    }
+    for (slot, sequence, hash) in heads(tx)? {
+        write_line(sink, &Line::Head { slot, sequence, hash: HexHash(hash) })?;
+    }
+    Ok(count)
+}
+
+fn heads(tx: &Transaction<'_>) -> Result<Vec<(u32, u64, RowHash)>> {
+    let mut statement = tx.prepare_cached("select slot, sequence, hash from slots order by slot")?;
+    let heads = statement.query_map([], |found| {
+        Ok((row::integer(found, 0)?, row::integer(found, 1)?, row::array::<32>(found, 2)?))
+    })?;
+    heads.collect()
+}
+
+/// Most rows that one reading of the stream answers.
+pub const STREAM_ROWS_MAX: u32 = 500;
+
+impl Store {
+    /// Writes the whole ledger, on one snapshot, line by line; answers the number of rows. The format is that of
+    /// [`selfsame_domain::ledger::export`].
+    pub async fn export_ledger(
+        &self,
+        mut sink: impl FnMut(&Line) -> std::io::Result<()> + Send + 'static,
+        now: Timestamp,
+    ) -> std::result::Result<u64, StoreError> {
+        self.readers
+            .read("ledger_export", move |tx| {
+                let mut sink: Sink = Box::new(move |line| sink(line));
+                export(tx, &mut sink, now)
+            })
+            .await
+    }
+
+    /// Last sequence and hash of every slot.
+    pub async fn ledger_heads(&self) -> std::result::Result<Vec<(u32, u64, RowHash)>, StoreError> {
+        self.readers.read("ledger_heads_read", heads).await
+    }
+
+    /// Rows of a slot behind a sequence, in order. A reader that keeps the last sequence it saw misses none:
+    /// sequences are given in the transaction that writes the rows.
+    pub async fn stream(
+        &self,
+        slot: u32,
+        after: u64,
+        limit: u32,
+    ) -> std::result::Result<Vec<ChainedRow>, StoreError> {
+        let limit = limit.min(STREAM_ROWS_MAX);
+        self.readers
+            .read("stream_read", move |tx| {
+                let sql = format!(
+                    "select {ROW_COLUMNS}
+                     from payments
+                     where slot = ?1 and sequence > ?2
+                     order by sequence
+                     limit ?3"
+                );
+                let mut statement = tx.prepare_cached(&sql)?;
+                statement.query_map(params![slot, row::stored(after), limit], read_row)?.collect()
+            })
+            .await
+    }
+
+    /// How far a reader of the stream has come; 0 before its first row.
+    pub async fn cursor(&self, consumer: &'static str, slot: u32) -> std::result::Result<u64, StoreError> {
+        self.readers
+            .read("cursor_read", move |tx| {
+                let found = tx
+                    .prepare_cached("select sequence from cursors where consumer = ?1 and slot = ?2")?
+                    .query_row(params![consumer, slot], |found| row::integer(found, 0))
+                    .optional()?;
+                Ok(found.unwrap_or(0))
+            })
+            .await
+    }
+
+    /// Moves a reader on. Never back: answers `false` if it stands there or further already.
+    pub async fn advance_cursor(
+        &self,
+        consumer: &'static str,
+        slot: u32,
+        sequence: u64,
+    ) -> std::result::Result<bool, StoreError> {
+        self.writer
+            .write("cursor_advance", move |tx| {
+                let changed = tx
+                    .prepare_cached(
+                        "insert into cursors (consumer, slot, sequence)
+                         values (?1, ?2, ?3)
+                         on conflict (consumer, slot) do update
+                         set sequence = excluded.sequence
+                         where cursors.sequence < excluded.sequence",
+                    )?
+                    .execute(params![consumer, slot, row::stored(sequence)])?;
+                Ok(changed == 1)
             })
             .await
     }

@@ -11,12 +11,17 @@ mod connection;
 mod consent;
 mod enrolment;
 mod error;
+mod fault;
 mod ledger;
+mod limit;
 mod merchant;
 mod migration;
 mod payment;
 mod payment_code;
+mod pin;
 mod row;
+mod seed;
+mod settlement;
 mod signature;
 mod site;
 mod template;
@@ -32,10 +37,16 @@ pub use attempt::Attempt;
 pub use consent::{Consent, NewConsent};
 pub use enrolment::{Enrolment, NewEnrolment};
 pub use error::StoreError;
-pub use ledger::{LedgerAudit, SlotAudit};
+#[cfg(feature = "faults")]
+pub use fault::{Fault, Faults, Gate};
+pub use ledger::{LedgerAudit, STREAM_ROWS_MAX, SlotAudit};
+pub use limit::{Agreement, Layer, Rules};
 pub use merchant::{MerchantCreated, NewMerchant};
-pub use payment::{BatchOutcome, BatchTimes};
+pub use payment::{BatchOutcome, BatchTimes, Known, PAGE_MAX, PaymentsOf};
 pub use payment_code::{IssueRefusal, NewPaymentCode};
+pub use pin::PinTry;
+pub use seed::{SeedCode, SeedPayer};
+pub use settlement::{Settlement, SettlementRefusal};
 pub use site::Site;
 pub use template::{CandidateTemplates, NewTemplate, StoredTemplate, WrappedKey};
 pub use terminal::{ActivationRefusal, DeviceKey, NewTerminal, Terminal};
@@ -61,7 +72,25 @@ impl Store {
         let mut keys = connection::open_keys(keys_database)?;
         migration::migrate(&mut keys, migration::KEYS)?;
         let readers = Readers::open(site_database)?;
-        let (writer, keys) = (Writer::start("site", site), Writer::start("keys", keys));
+        let (site_path, keys_path) = (site_database.to_owned(), keys_database.to_owned());
+        let open_site = Box::new(move || connection::open_site(&site_path));
+        let open_keys = Box::new(move || connection::open_keys(&keys_path));
+        let writer = Writer::start("site", site, open_site);
+        let keys = Writer::start("keys", keys, open_keys);
         Ok(Self { writer, readers, keys, epoch: AtomicU64::new(0) })
     }
+
+    /// Whether a failed disk sync has ended all writing until the next start.
+    pub fn is_halted(&self) -> bool {
+        self.writer.is_halted()
+    }
+
+    /// Failures to come, for tests.
+    #[cfg(feature = "faults")]
+    pub fn faults(&self) -> &Faults {
+        self.writer.faults()
+    }
 }
+
+#[cfg(test)]
+mod guard_tests;

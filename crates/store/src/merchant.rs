@@ -1,14 +1,15 @@
 //! Merchants with their stores.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{MerchantId, StoreId};
 use selfsame_domain::money::Currency;
 use selfsame_domain::reference::Reference;
 use selfsame_domain::time::Timestamp;
 
-use crate::Store;
 use crate::api_key::{self, ApiKey};
 use crate::error::StoreError;
+use crate::site::SLOT;
+use crate::{Store, row};
 
 /// A merchant with its first store and key.
 #[derive(Clone, Debug)]
@@ -67,7 +68,18 @@ impl Store {
             .await
     }
 
-    /// What the operator owes a merchant: the sum of its payments.
+    /// Name of a merchant.
+    pub async fn merchant_name(&self, merchant: MerchantId) -> Result<Option<String>, StoreError> {
+        self.readers
+            .read("merchant_name_read", move |tx| {
+                tx.prepare_cached("select name from merchants where id = ?1")?
+                    .query_row(params![merchant.to_string()], |found| found.get(0))
+                    .optional()
+            })
+            .await
+    }
+
+    /// What the operator owes a merchant: what was rolled up, and the rows behind it.
     pub async fn merchant_balance(
         &self,
         merchant: MerchantId,
@@ -75,17 +87,86 @@ impl Store {
     ) -> Result<i64, StoreError> {
         self.readers
             .read("merchant_balance_read", move |tx| {
-                let sum: Option<i64> = tx
-                    .prepare_cached(
-                        "select sum(case when credit = ?1 then amount_minor else -amount_minor end)
-                         from payments
-                         where merchant_id = ?1 and currency = ?2 and state = 'posted' and ?1 in (credit, debit)",
-                    )?
-                    .query_row(params![merchant.to_string(), currency.code()], |found| found.get(0))
-                    .optional()?
-                    .flatten();
-                Ok(sum.unwrap_or(0))
+                let (sequence, balance_minor) = rolled_up(tx, merchant, currency)?;
+                let (_, tail_minor) = tail(tx, merchant, currency, sequence)?;
+                Ok(balance_minor + tail_minor)
             })
             .await
     }
+
+    /// Moves every merchant's roll-up on to its present last row, so that balances stay quick to read. Run in the
+    /// background: no payment waits for it or writes it.
+    pub async fn roll_up_merchants(&self, currency: Currency) -> Result<u64, StoreError> {
+        self.writer
+            .write("merchants_roll_up", move |tx| {
+                let mut statement = tx.prepare_cached("select id from merchants")?;
+                let merchants = statement.query_map([], |found| row::text(found, 0))?;
+                let mut moved = 0;
+                for merchant in merchants {
+                    let merchant: MerchantId = merchant?;
+                    let (sequence, balance_minor) = rolled_up(tx, merchant, currency)?;
+                    let (last, tail_minor) = tail(tx, merchant, currency, sequence)?;
+                    let Some(last) = last else { continue };
+                    tx.prepare_cached(
+                        "insert into merchant_rollups (merchant_id, currency, slot, sequence, balance_minor)
+                         values (?1, ?2, ?3, ?4, ?5)
+                         on conflict (merchant_id, currency, slot) do update
+                         set sequence = excluded.sequence, balance_minor = excluded.balance_minor",
+                    )?
+                    .execute(params![
+                        merchant.to_string(),
+                        currency.code(),
+                        SLOT,
+                        last,
+                        balance_minor + tail_minor,
+                    ])?;
+                    moved += 1;
+                }
+                Ok(moved)
+            })
+            .await
+    }
+}
+
+/// Sequence and balance of a roll-up; zeros before the first.
+fn rolled_up(
+    tx: &Transaction<'_>,
+    merchant: MerchantId,
+    currency: Currency,
+) -> crate::error::Result<(i64, i64)> {
+    let found = tx
+        .prepare_cached(
+            "select sequence, balance_minor
+             from merchant_rollups
+             where merchant_id = ?1 and currency = ?2 and slot = ?3",
+        )?
+        .query_row(params![merchant.to_string(), currency.code(), SLOT], |found| {
+            Ok((found.get(0)?, found.get(1)?))
+        })
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Last sequence and sum of a merchant's rows behind a sequence.
+fn tail(
+    tx: &Transaction<'_>,
+    merchant: MerchantId,
+    currency: Currency,
+    after: i64,
+) -> crate::error::Result<(Option<i64>, i64)> {
+    tx.prepare_cached(
+        "select max(sequence), coalesce(sum(
+             case
+                 when state <> 'posted' then 0
+                 when credit = ?1 then amount_minor
+                 when debit = ?1 then -amount_minor
+                 else 0
+             end
+         ), 0)
+         from payments
+         where merchant_id = ?1 and slot = ?2 and sequence > ?3 and currency = ?4",
+    )?
+    .query_row(params![merchant.to_string(), SLOT, after, currency.code()], |found| {
+        Ok((found.get(0)?, found.get(1)?))
+    })
 }

@@ -1,24 +1,21 @@
 //! Payments: one transaction loads what a batch needs, lets `domain` decide, and writes all of it or nothing.
 
-use std::collections::HashMap;
-use std::sync::atomic::Ordering;
+pub(crate) mod load;
+pub(crate) mod save;
+
 use std::time::{Duration, Instant};
 
 use rusqlite::{OptionalExtension, Transaction, params};
-use selfsame_domain::id::{AccountId, MerchantId, PaymentId};
-use selfsame_domain::ledger::{Caller, ChainedRow};
-use selfsame_domain::money::{Amount, Currency};
-use selfsame_domain::payment::{
-    Answer, Changes, Code, CodeMac, IdempotencyKey, Payment, Request, Slot, State, Wallet, decide,
-};
-use selfsame_domain::reference::Reference;
+use selfsame_domain::id::{MerchantId, PaymentId, TerminalId};
+use selfsame_domain::ledger::{Caller, Kind};
+use selfsame_domain::payment::{Answer, IdempotencyKey, Payment, Request, Status, Target, decide};
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Timings;
 
-use crate::account::{WALLET_COLUMNS, read_wallet};
 use crate::attempt::{self, Attempt};
 use crate::error::{Result, StoreError};
-use crate::site::SLOT;
+use crate::payment::load::{find_by_key, find_by_receipt, find_history, load};
+use crate::payment::save::save;
 use crate::{Store, row};
 
 /// What a batch came to.
@@ -41,203 +38,35 @@ pub struct BatchTimes {
     pub commit: Duration,
 }
 
-const PAYMENT: &str =
-    "select payment_id, kind, state, amount_minor, currency, reference, account_id, merchant_id,
-         terminal_id, created_at
-     from payments";
-
-/// Reads leg 0. Split payments will add up their legs here.
-fn read_payment(found: &rusqlite::Row<'_>) -> Result<Payment> {
-    let currency: Currency = row::text(found, 4)?;
-    let amount = Amount::new(found.get(3)?, currency);
-    let amount = amount.map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(3, rusqlite::types::Type::Integer, Box::new(error))
-    })?;
-    Ok(Payment {
-        payment: row::text(found, 0)?,
-        kind: row::text(found, 1)?,
-        state: row::text(found, 2)?,
-        amount,
-        reference: row::text::<Reference>(found, 5)?,
-        account: row::optional_text(found, 6)?,
-        merchant: row::optional_text(found, 7)?,
-        terminal: row::optional_text(found, 8)?,
-        created_at: row::timestamp(found, 9)?,
-    })
+/// What is known of a reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Its payment.
+    Payment(Box<Payment>),
+    /// It was reversed before it was seen: nothing was paid, and nothing will be.
+    Reversed,
 }
 
-fn find_by_key(tx: &Transaction<'_>, key: &IdempotencyKey) -> Result<Option<Payment>> {
-    let sql = format!("{PAYMENT} where caller = ?1 and kind = ?2 and reference = ?3");
-    tx.prepare_cached(&sql)?
-        .query_row(params![key.caller.to_string(), key.kind.as_str(), key.reference.as_str()], read_payment)
-        .optional()
+/// Most payments that one page of a list holds.
+pub const PAGE_MAX: u32 = 100;
+
+/// Most overdue payments that are ended in one go.
+const EXPIRED_MAX: i64 = 500;
+
+fn known(tx: &Transaction<'_>, payment: PaymentId) -> Result<Option<Known>> {
+    let Some(history) = find_history(tx, payment)? else { return Ok(None) };
+    Ok(Some(history.payment().map_or(Known::Reversed, |payment| Known::Payment(Box::new(payment)))))
 }
 
-fn load_code(tx: &Transaction<'_>, mac: CodeMac) -> Result<Option<Code>> {
-    tx.prepare_cached(
-        "select payment_codes.id, payment_codes.verification_id, verifications.sensor_grade,
-             payment_codes.account_id, payment_codes.merchant_id, payment_codes.store_id, payment_codes.terminal_id,
-             payment_codes.currency, payment_codes.amount_minor_max, payment_codes.expires_at,
-             verifications.code_id is distinct from payment_codes.id,
-             exists (select 1 from payments where payments.verification_id = payment_codes.verification_id)
-         from payment_codes
-         join verifications on verifications.id = payment_codes.verification_id
-         where payment_codes.mac = ?1",
-    )?
-    .query_row(params![mac.0], |found| {
-        Ok(Code {
-            code: row::text(found, 0)?,
-            verification: row::text(found, 1)?,
-            sensor_grade: row::text(found, 2)?,
-            account: row::text(found, 3)?,
-            merchant: row::text(found, 4)?,
-            store: row::text(found, 5)?,
-            terminal: row::text(found, 6)?,
-            currency: row::text(found, 7)?,
-            amount_minor_max: found.get(8)?,
-            expires_at: row::timestamp(found, 9)?,
-            revoked: found.get(10)?,
-            consumed: found.get(11)?,
-        })
-    })
-    .optional()
-}
-
-fn load_wallet(tx: &Transaction<'_>, account: AccountId, currency: Currency) -> Result<Option<Wallet>> {
-    let sql = format!(
-        "select {WALLET_COLUMNS}
-         from wallets
-         join accounts on accounts.id = wallets.account_id
-         where wallets.account_id = ?1 and wallets.currency = ?2"
-    );
-    tx.prepare_cached(&sql)?.query_row(params![account.to_string(), currency.code()], read_wallet).optional()
-}
-
-fn load_slot(tx: &Transaction<'_>) -> Result<Slot> {
-    tx.prepare_cached("select epoch, sequence, hash from slots where slot = ?1")?.query_row(
-        params![SLOT],
-        |found| {
-            Ok(Slot {
-                slot: SLOT,
-                epoch: row::integer(found, 0)?,
-                sequence: row::integer(found, 1)?,
-                hash: row::array(found, 2)?,
-            })
-        },
-    )
-}
-
-/// Everything that [`decide`] needs to know for these requests.
-fn load(tx: &Transaction<'_>, requests: &[Request]) -> Result<State> {
-    let mut state = State {
-        slot: load_slot(tx)?,
-        payments: HashMap::new(),
-        codes: HashMap::new(),
-        wallets: HashMap::new(),
-    };
-    for request in requests {
-        let key = request.idempotency_key();
-        if let Some(payment) = find_by_key(tx, &key)? {
-            state.payments.insert(key, payment);
-        }
-        let currency = request.amount().currency();
-        let account = match request {
-            Request::Charge(charge) => match load_code(tx, charge.code)? {
-                Some(code) => {
-                    let account = code.account;
-                    state.codes.insert(charge.code, code);
-                    Some(account)
-                }
-                None => None,
-            },
-            Request::TopUp(top_up) => Some(top_up.account),
-        };
-        let Some(account) = account.filter(|account| !state.wallets.contains_key(&(*account, currency)))
-        else {
-            continue;
-        };
-        if let Some(wallet) = load_wallet(tx, account, currency)? {
-            state.wallets.insert((account, currency), wallet);
-        }
+fn timings_of(tx: &Transaction<'_>, payment: PaymentId) -> Result<Timings> {
+    let mut timings = Timings::default();
+    let mut statement =
+        tx.prepare_cached("select stage, duration_us from payment_timings where payment_id = ?1")?;
+    let mut stages = statement.query(params![payment.to_string()])?;
+    while let Some(stage) = stages.next()? {
+        timings.add(row::text(stage, 0)?, Duration::from_micros(row::integer(stage, 1)?));
     }
-    Ok(state)
-}
-
-fn insert_row(tx: &Transaction<'_>, chained: &ChainedRow) -> Result<()> {
-    let row = &chained.row;
-    tx.prepare_cached(
-        "insert into payments (slot, sequence, payment_id, leg, kind, state, parent_id, debit, credit, amount_minor,
-             currency, account_id, caller, reference, code_id, verification_id, sensor_grade, merchant_id, store_id,
-             terminal_id, created_at, hash)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
-    )?
-    .execute(params![
-        row.slot,
-        row::stored(row.sequence),
-        row.payment.to_string(),
-        row.leg,
-        row.kind.as_str(),
-        row.state.as_str(),
-        row.parent.map(|id| id.to_string()),
-        row.debit.to_string(),
-        row.credit.to_string(),
-        row.amount_minor,
-        row.currency.code(),
-        row.account.map(|id| id.to_string()),
-        row.caller.to_string(),
-        row.reference.as_ref().map(Reference::as_str),
-        row.code.map(|id| id.to_string()),
-        row.verification.map(|id| id.to_string()),
-        row.sensor_grade.map(|grade| grade.as_str()),
-        row.merchant.map(|id| id.to_string()),
-        row.store.map(|id| id.to_string()),
-        row.terminal.map(|id| id.to_string()),
-        row.created_at.as_millis(),
-        chained.hash,
-    ])?;
-    Ok(())
-}
-
-/// A guarded write must change exactly one row; anything else means somebody else wrote, and the batch is undone.
-fn exactly_one(changed: usize) -> Result<()> {
-    if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
-}
-
-fn save(tx: &Transaction<'_>, before: &Slot, changes: &Changes) -> Result<()> {
-    let Some(slot) = &changes.slot else { return Ok(()) };
-    let advanced = tx
-        .prepare_cached(
-            "update slots
-             set sequence = ?4, hash = ?5
-             where slot = ?1 and epoch = ?2 and sequence = ?3",
-        )?
-        .execute(params![
-            slot.slot,
-            row::stored(before.epoch),
-            row::stored(before.sequence),
-            row::stored(slot.sequence),
-            slot.hash,
-        ])?;
-    exactly_one(advanced)?;
-    for chained in &changes.rows {
-        insert_row(tx, chained)?;
-    }
-    for change in &changes.wallets {
-        let changed = tx
-            .prepare_cached(
-                "update wallets
-                 set balance_minor = ?2, held_minor = ?3, version = version + 1
-                 where id = ?1 and version = ?4",
-            )?
-            .execute(params![
-                change.wallet.to_string(),
-                change.balance_minor,
-                change.held_minor,
-                row::stored(change.version_before),
-            ])?;
-        exactly_one(changed)?;
-    }
-    Ok(())
+    Ok(timings)
 }
 
 fn save_timings(tx: &Transaction<'_>, timings: &[(PaymentId, Timings)]) -> Result<()> {
@@ -266,10 +95,10 @@ impl Store {
         timings: Vec<(PaymentId, Timings)>,
         now: Timestamp,
     ) -> std::result::Result<BatchOutcome, StoreError> {
-        let epoch = self.epoch.load(Ordering::SeqCst);
+        let epoch = self.epoch();
         let work = move |tx: &Transaction<'_>| {
             let started = Instant::now();
-            let state = load(tx, &requests)?;
+            let state = load(tx, &requests, now)?;
             if state.slot.epoch != epoch {
                 return Ok(None);
             }
@@ -305,38 +134,172 @@ impl Store {
             .await
     }
 
-    /// The payment that carries a reference.
+    /// What became of a reference.
     pub async fn payment_by_reference(
         &self,
         key: IdempotencyKey,
-    ) -> std::result::Result<Option<Payment>, StoreError> {
-        self.readers.read("payment_read_by_reference", move |tx| find_by_key(tx, &key)).await
-    }
-
-    /// A payment of a merchant.
-    pub async fn payment(
-        &self,
-        merchant: MerchantId,
-        payment: PaymentId,
-    ) -> std::result::Result<Option<(Payment, Timings)>, StoreError> {
+    ) -> std::result::Result<Option<Known>, StoreError> {
         self.readers
-            .read("payment_read", move |tx| {
-                let sql = format!("{PAYMENT} where payment_id = ?1 and leg = 0 and caller = ?2");
-                let caller = Caller::Merchant(merchant).to_string();
-                let found = tx
-                    .prepare_cached(&sql)?
-                    .query_row(params![payment.to_string(), caller], read_payment)
-                    .optional()?;
-                let Some(found) = found else { return Ok(None) };
-                let mut timings = Timings::default();
-                let mut statement = tx
-                    .prepare_cached("select stage, duration_us from payment_timings where payment_id = ?1")?;
-                let mut stages = statement.query(params![payment.to_string()])?;
-                while let Some(stage) = stages.next()? {
-                    timings.add(row::text(stage, 0)?, Duration::from_micros(row::integer(stage, 1)?));
-                }
-                Ok(Some((found, timings)))
+            .read("payment_read_by_reference", move |tx| match find_by_key(tx, &key)? {
+                Some(payment) => known(tx, payment),
+                None => Ok(None),
             })
             .await
     }
+
+    /// A payment with its stages; of one merchant, or of anybody for the operator.
+    pub async fn payment(
+        &self,
+        merchant: Option<MerchantId>,
+        target: Target,
+    ) -> std::result::Result<Option<(Payment, Timings)>, StoreError> {
+        self.readers
+            .read("payment_read", move |tx| {
+                let payment = match (target, merchant) {
+                    (Target::Payment(payment), _) => Some(payment),
+                    (Target::Receipt(receipt), _) => find_by_receipt(tx, receipt)?,
+                    (Target::Order(order_ref), Some(merchant)) => {
+                        find_by_key(tx, &IdempotencyKey::order(merchant, order_ref))?
+                    }
+                    (Target::Order(_), None) => None,
+                };
+                let Some(payment) = payment else { return Ok(None) };
+                let Some(history) = find_history(tx, payment)? else { return Ok(None) };
+                let owned =
+                    merchant.is_none_or(|merchant| history.head().caller == Caller::Merchant(merchant));
+                let Some(payment) = history.payment().filter(|_| owned) else { return Ok(None) };
+                let timings = timings_of(tx, payment.payment)?;
+                Ok(Some((payment, timings)))
+            })
+            .await
+    }
+
+    /// Payments of a merchant or an account, newest first, behind `before`.
+    pub async fn payments(
+        &self,
+        of: PaymentsOf,
+        before: Option<PaymentId>,
+        limit: u32,
+    ) -> std::result::Result<Vec<Payment>, StoreError> {
+        self.readers
+            .read("payments_read", move |tx| {
+                let (column, subject) = match of {
+                    PaymentsOf::Merchant(merchant) => ("merchant_id", merchant.to_string()),
+                    PaymentsOf::Account(account) => ("account_id", account.to_string()),
+                };
+                // Ids sort by time; the cursor's own place in the stream is the exact one.
+                let place: i64 = match before {
+                    None => i64::MAX,
+                    Some(before) => tx
+                        .prepare_cached("select sequence from payments where payment_id = ?1 and leg = 0")?
+                        .query_row(params![before.to_string()], |found| found.get(0))
+                        .optional()?
+                        .unwrap_or(0),
+                };
+                let sql = format!(
+                    "select payment_id
+                     from payments
+                     where {column} = ?1 and leg = 0 and sequence < ?2 and amount_minor > 0
+                         and kind in ('charge', 'refund', 'top_up', 'withdrawal')
+                     order by sequence desc
+                     limit ?3"
+                );
+                let mut statement = tx.prepare_cached(&sql)?;
+                let ids = statement.query_map(params![subject, place, limit], |found| row::text(found, 0))?;
+                let mut payments = Vec::new();
+                for id in ids {
+                    let history = find_history(tx, id?)?;
+                    payments.extend(history.and_then(|history| history.payment()));
+                }
+                Ok(payments)
+            })
+            .await
+    }
+
+    /// Payments that should have ended by now.
+    pub async fn overdue_payments(&self, now: Timestamp) -> std::result::Result<Vec<PaymentId>, StoreError> {
+        self.readers
+            .read("overdue_payments_read", move |tx| {
+                let mut statement = tx.prepare_cached(
+                    "select payment_id
+                     from open_payments
+                     where expires_at <= ?1
+                     order by expires_at
+                     limit ?2",
+                )?;
+                let ids = statement
+                    .query_map(params![now.as_millis(), EXPIRED_MAX], |found| row::text(found, 0))?;
+                ids.collect()
+            })
+            .await
+    }
+
+    /// Payments that wait for the payer at a terminal, oldest first.
+    pub async fn payments_to_confirm(
+        &self,
+        terminal: TerminalId,
+    ) -> std::result::Result<Vec<Payment>, StoreError> {
+        self.readers
+            .read("payments_to_confirm_read", move |tx| {
+                let mut statement = tx.prepare_cached(
+                    "select payment_id
+                     from open_payments
+                     where terminal_id = ?1 and state = 'action_required'
+                     order by expires_at
+                     limit ?2",
+                )?;
+                let ids = statement
+                    .query_map(params![terminal.to_string(), PAGE_MAX], |found| row::text(found, 0))?;
+                let mut payments = Vec::new();
+                for id in ids {
+                    let history = find_history(tx, id?)?;
+                    payments.extend(history.and_then(|history| history.payment()));
+                }
+                Ok(payments)
+            })
+            .await
+    }
+
+    /// Undos and adjustments that wait for a decision, oldest first; of one merchant or of all.
+    pub async fn payments_to_decide(
+        &self,
+        kind: Kind,
+        merchant: Option<MerchantId>,
+    ) -> std::result::Result<Vec<Payment>, StoreError> {
+        self.readers
+            .read("payments_to_decide_read", move |tx| {
+                let mut statement = tx.prepare_cached(
+                    "select payment_id
+                     from open_payments
+                     where kind = ?1 and (?2 is null or merchant_id = ?2)
+                     order by payment_id
+                     limit ?3",
+                )?;
+                let merchant = merchant.map(|merchant| merchant.to_string());
+                let ids = statement
+                    .query_map(params![kind.as_str(), merchant, PAGE_MAX], |found| row::text(found, 0))?;
+                let mut payments = Vec::new();
+                for id in ids {
+                    let found: Option<Payment> = find_history(tx, id?)?.and_then(|history| history.payment());
+                    // An undo is shown as the payment that was asked back.
+                    let parent = found.as_ref().filter(|_| kind == Kind::Undo).and_then(|undo| undo.parent);
+                    let shown = match parent {
+                        Some(parent) => find_history(tx, parent)?.and_then(|history| history.payment()),
+                        None => found,
+                    };
+                    payments.extend(shown.filter(|shown| shown.status != Status::Reversed));
+                }
+                Ok(payments)
+            })
+            .await
+    }
+}
+
+/// Whose payments are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PaymentsOf {
+    /// What a merchant asked for.
+    Merchant(MerchantId),
+    /// What a payer's wallets did.
+    Account(selfsame_domain::id::AccountId),
 }

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use rusqlite::Row;
 use rusqlite::types::Type;
 use selfsame_domain::time::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::Result;
 
@@ -64,4 +66,15 @@ pub(crate) fn array<const N: usize>(row: &Row<'_>, index: usize) -> Result<[u8; 
 /// An unsigned counter as SQLite keeps it. Counters of ours stay far below 2^63.
 pub(crate) fn stored(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A value that is kept as JSON.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("values that are stored as JSON always serialize")
+}
+
+/// A value that is kept as JSON or absent.
+pub(crate) fn optional_json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> Result<Option<T>> {
+    let present = row.get_ref(index)?.as_str_or_null()?;
+    present.map(serde_json::from_str).transpose().map_err(|error| unreadable(index, Type::Text, error))
 }

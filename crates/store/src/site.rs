@@ -2,13 +2,13 @@
 
 use std::sync::atomic::Ordering;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::ledger::CHAIN_START;
 use selfsame_domain::money::Currency;
 use selfsame_domain::site::Mode;
 use selfsame_domain::time::Timestamp;
 
-use crate::error::StoreError;
+use crate::error::{Result, StoreError};
 use crate::{Store, row};
 
 /// Number of the only slot of an embedded database.
@@ -23,9 +23,14 @@ pub struct Site {
     pub currency: Currency,
 }
 
+/// The site's one currency.
+pub(crate) fn load_currency(tx: &Transaction<'_>) -> Result<Currency> {
+    tx.prepare_cached("select currency from site where id = 1")?.query_row([], |found| row::text(found, 0))
+}
+
 impl Store {
     /// Makes the site. Answers `false` if there is one already.
-    pub async fn create_site(&self, site: Site, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn create_site(&self, site: Site, now: Timestamp) -> std::result::Result<bool, StoreError> {
         self.writer
             .write("site_create", move |tx| {
                 let added = tx.execute(
@@ -46,7 +51,7 @@ impl Store {
     }
 
     /// The site, or `None` if it was never made.
-    pub async fn site(&self) -> Result<Option<Site>, StoreError> {
+    pub async fn site(&self) -> std::result::Result<Option<Site>, StoreError> {
         self.readers
             .read("site_read", |tx| {
                 tx.query_row("select mode, currency from site where id = 1", [], |found| {
@@ -60,7 +65,7 @@ impl Store {
     }
 
     /// Takes over the slot: raises its epoch, so that an earlier writer that is still around writes nothing more.
-    pub async fn take_over_slot(&self) -> Result<u64, StoreError> {
+    pub async fn take_over_slot(&self) -> std::result::Result<u64, StoreError> {
         let epoch = self
             .writer
             .write("slot_take_over", |tx| {
@@ -76,5 +81,10 @@ impl Store {
             .await?;
         self.epoch.store(epoch, Ordering::SeqCst);
         Ok(epoch)
+    }
+
+    /// The epoch under which this process writes the ledger; 0 before it took the slot over.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
     }
 }

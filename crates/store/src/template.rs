@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use rusqlite::{Transaction, params};
+use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::id::{AccountId, TemplateId};
 use selfsame_domain::sensor::Modality;
 
@@ -58,6 +59,8 @@ pub struct CandidateTemplates {
     pub accounts: usize,
     /// How many of them have a consent in force.
     pub accounts_with_consent: usize,
+    /// How many of those look so much like somebody else that this identifier does not select them.
+    pub pinned_accounts: usize,
     /// Templates of those.
     pub templates: Vec<StoredTemplate>,
     /// Their keys.
@@ -115,6 +118,20 @@ fn accounts_of(tx: &Transaction<'_>, lookup: &Lookup, consent: bool) -> Result<u
         .query_row(params![lookup.kind.as_str(), lookup.mac], |found| row::integer(found, 0))
 }
 
+/// Accounts that the short form of a phone number would select if nobody looked like them.
+fn pinned_accounts(tx: &Transaction<'_>, lookup: &Lookup, modality: Modality) -> Result<usize> {
+    if lookup.kind != IdentifierKind::PhoneLast4 {
+        return Ok(0);
+    }
+    tx.prepare_cached(
+        "select count(distinct identifiers.account_id)
+         from identifiers
+         join lookalikes on lookalikes.account_id = identifiers.account_id
+         where kind = ?1 and lookup = ?2 and modality = ?3",
+    )?
+    .query_row(params![lookup.kind.as_str(), lookup.mac, modality.as_str()], |found| row::integer(found, 0))
+}
+
 impl Store {
     /// The templates of the accounts that an identifier selects, with a consent in force.
     pub async fn candidates(
@@ -132,8 +149,18 @@ impl Store {
                          from identifiers
                          join templates on templates.account_id = identifiers.account_id
                          join consents on consents.id = templates.consent_id
+                         join enrolments on enrolments.id = templates.enrolment_id
                          where identifiers.kind = ?1 and identifiers.lookup = ?2 and templates.modality = ?3
-                             and consents.withdrawn_at is null
+                             and consents.withdrawn_at is null and enrolments.state = 'active'
+                             and (
+                                 identifiers.kind <> 'phone_last4'
+                                 or not exists (
+                                     select 1
+                                     from lookalikes
+                                     where lookalikes.account_id = templates.account_id
+                                         and lookalikes.modality = templates.modality
+                                 )
+                             )
                          order by templates.account_id, templates.id",
                     )?
                     .query_map(params![lookup.kind.as_str(), lookup.mac, modality.as_str()], read_template)?
@@ -141,6 +168,7 @@ impl Store {
                 Ok(CandidateTemplates {
                     accounts: accounts_of(tx, &lookup, false)?,
                     accounts_with_consent: accounts_of(tx, &lookup, true)?,
+                    pinned_accounts: pinned_accounts(tx, &lookup, modality)?,
                     templates,
                     keys: Vec::new(),
                 })

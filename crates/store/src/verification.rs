@@ -2,12 +2,13 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::account::IdentifierKind;
+use selfsame_domain::challenge::Challenge;
 use selfsame_domain::id::{AccountId, TerminalId, VerificationId};
 use selfsame_domain::reference::Reference;
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Timings;
-use selfsame_domain::verification::State;
+use selfsame_domain::verification::{AttackEvidence, State};
 
 use crate::error::{Result, StoreError};
 use crate::terminal::Terminal;
@@ -43,6 +44,8 @@ pub struct NewVerification {
     pub nonce: [u8; 32],
     /// Usable samples that may be sent.
     pub attempts: u32,
+    /// What to light the payer's face with.
+    pub challenge: Option<Challenge>,
     /// Until when samples are awaited.
     pub expires_at: Timestamp,
 }
@@ -68,8 +71,14 @@ pub struct Verification {
     pub nonce: Option<Vec<u8>>,
     /// Usable samples that may still be sent.
     pub attempts_left: u32,
+    /// What to light the payer's face with.
+    pub challenge: Option<Challenge>,
+    /// What attack detection saw in the last sample.
+    pub attack: Option<AttackEvidence>,
     /// Who it was; when passed.
     pub account: Option<AccountId>,
+    /// When the candidates were selected and the challenge was drawn.
+    pub created_at: Timestamp,
     /// Until when this state lasts.
     pub expires_at: Timestamp,
     /// Stages so far.
@@ -89,11 +98,12 @@ pub enum SubmissionRefusal {
 
 const VERIFICATION: &str =
     "select id, terminal_id, modality, sensor_grade, identifier_kind, identifier_lookup, state,
-         reason, nonce, attempts_left, account_id, expires_at, timings
+         reason, nonce, attempts_left, account_id, expires_at, timings, challenge, attack, created_at
      from verifications";
 
 fn read_verification(found: &rusqlite::Row<'_>) -> Result<Verification> {
     let timings: String = found.get(12)?;
+    let (challenge, attack) = (row::optional_json(found, 13)?, row::optional_json(found, 14)?);
     Ok(Verification {
         verification: row::text(found, 0)?,
         terminal: row::text(found, 1)?,
@@ -107,6 +117,9 @@ fn read_verification(found: &rusqlite::Row<'_>) -> Result<Verification> {
         account: row::optional_text(found, 10)?,
         expires_at: row::timestamp(found, 11)?,
         timings: serde_json::from_str(&timings).unwrap_or_default(),
+        challenge,
+        attack,
+        created_at: row::timestamp(found, 15)?,
     })
 }
 
@@ -122,9 +135,10 @@ fn insert(tx: &Transaction<'_>, new: &NewVerification, now: Timestamp) -> Result
     };
     tx.prepare_cached(
         "insert into verifications (id, terminal_id, store_id, merchant_id, request_ref, modality, sensor_grade,
-             identifier_kind, identifier_lookup, state, reason, nonce, attempts_left, expires_at, timings, created_at,
-             updated_by)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, '{}', ?15, 'verification_create')",
+             identifier_kind, identifier_lookup, state, reason, nonce, attempts_left, challenge, expires_at, timings,
+             created_at, updated_by)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, '{}', ?16,
+             'verification_create')",
     )?
     .execute(params![
         new.verification.to_string(),
@@ -140,6 +154,7 @@ fn insert(tx: &Transaction<'_>, new: &NewVerification, now: Timestamp) -> Result
         new.refused,
         nonce,
         new.attempts,
+        new.challenge.as_ref().map(row::json),
         new.expires_at.as_millis(),
         now.as_millis(),
     ])?;
@@ -227,7 +242,7 @@ impl Store {
                     .prepare_cached(
                         "update verifications
                          set state = ?2, reason = ?3, nonce = ?4, attempts_left = ?5, account_id = ?6, expires_at = ?7,
-                             timings = ?8, updated_by = 'verification_conclude'
+                             timings = ?8, attack = ?9, updated_by = 'verification_conclude'
                          where id = ?1 and state = 'capturing'",
                     )?
                     .execute(params![
@@ -239,6 +254,7 @@ impl Store {
                         concluded.account.map(|id| id.to_string()),
                         concluded.expires_at.as_millis(),
                         timings,
+                        concluded.attack.as_ref().map(row::json),
                     ])?;
                 Ok(changed == 1)
             })

@@ -2,7 +2,7 @@
 
 use selfsame_domain::id::PaymentId;
 use selfsame_domain::money::Amount;
-use selfsame_domain::payment::{Answer, Request, TopUp};
+use selfsame_domain::payment::{Answer, Purpose, Request, TopUp};
 use selfsame_store::{Store, StoreError};
 
 use crate::{Files, account, make_account, now};
@@ -11,8 +11,10 @@ fn top_up(number: u8, minor: i64) -> Request {
     Request::TopUp(TopUp {
         payment: PaymentId::new(now(), [number; 10]),
         account: account(1),
+        purpose: Purpose::Own,
         top_up_ref: format!("t-{number}").parse().expect("a reference"),
         amount: Amount::new(minor, "EUR".parse().expect("a currency")).expect("an amount"),
+        actor: None,
     })
 }
 

@@ -1,0 +1,96 @@
+//! Failures that tests order in advance for the commits of payments. Without the feature `faults` nothing can be
+//! ordered, and what is left is a look at an empty list.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use rusqlite::ffi;
+
+use crate::error::IOERR_FSYNC;
+
+/// `SQLITE_FULL` and `SQLITE_IOERR_WRITE`. Source: sqlite.org/rescode.html.
+const FULL: i32 = 13;
+const IOERR_WRITE: i32 = 10 | (3 << 8);
+
+/// The transaction that faults are for.
+const TRANSACTION: &str = "payments_post";
+
+/// How the commit of one batch of payments fails.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "ordered by tests only"))]
+pub enum Fault {
+    /// It does not happen: the disk is full.
+    DiskFull,
+    /// It does not happen, but the error leaves that open.
+    LostBefore,
+    /// It happens, and an error says that this is not known.
+    LostAfter,
+    /// The sync fails.
+    FailedSync,
+    /// It waits until the gate opens, as if the storage were gone for that time.
+    Stall(Gate),
+}
+
+impl Fault {
+    fn failure(extended_code: i32) -> Option<rusqlite::Error> {
+        Some(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(extended_code),
+            Some("ordered by a test".to_owned()),
+        ))
+    }
+
+    pub(crate) fn before_commit(&self) -> Option<rusqlite::Error> {
+        match self {
+            Fault::DiskFull => Self::failure(FULL),
+            Fault::LostBefore => Self::failure(IOERR_WRITE),
+            Fault::FailedSync => Self::failure(IOERR_FSYNC),
+            Fault::LostAfter => None,
+            Fault::Stall(gate) => {
+                gate.wait();
+                None
+            }
+        }
+    }
+
+    pub(crate) fn after_commit(&self) -> Option<rusqlite::Error> {
+        matches!(self, Fault::LostAfter).then(|| Self::failure(IOERR_WRITE)).flatten()
+    }
+}
+
+/// Something to wait behind.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Gate {
+    /// Lets everybody through, from now on.
+    #[cfg(feature = "faults")]
+    pub fn open(&self) {
+        *lock(&self.0.0) = true;
+        self.0.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let open = lock(&self.0.0);
+        drop(self.0.1.wait_while(open, |open| !*open));
+    }
+}
+
+/// The list of what will fail, first come first.
+#[derive(Debug, Default)]
+pub struct Faults(Mutex<VecDeque<Fault>>);
+
+impl Faults {
+    /// Lets the next commit that is free fail in this way.
+    #[cfg(feature = "faults")]
+    pub fn order(&self, fault: Fault) {
+        lock(&self.0).push_back(fault);
+    }
+
+    pub(crate) fn take(&self, transaction: &'static str) -> Option<Fault> {
+        if transaction == TRANSACTION { lock(&self.0).pop_front() } else { None }
+    }
+}

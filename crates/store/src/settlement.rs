@@ -1,0 +1,366 @@
+//! Settlements: a merchant's period is closed, approved by a second person, and paid.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+use selfsame_domain::id::{KeyId, MerchantId, PaymentId, SettlementId};
+use selfsame_domain::ledger::{ChainedRow, Row};
+use selfsame_domain::money::Currency;
+use selfsame_domain::payment::Slot;
+use selfsame_domain::settlement::{Period, SettlementState, Statement, Totals, close, pay};
+use selfsame_domain::time::Timestamp;
+
+use crate::error::{Result, StoreError};
+use crate::ledger::rows;
+use crate::payment::load::load_slot;
+use crate::payment::save::{advance, exactly_one, insert_row};
+use crate::site::load_currency;
+use crate::{Store, row};
+
+/// Most settlements that one page of a list holds.
+const PAGE_MAX: u32 = 100;
+
+/// A settlement with what happened to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// Its sums.
+    pub statement: Statement,
+    /// Where it stands.
+    pub state: SettlementState,
+    /// When it was closed.
+    pub closed_at: Timestamp,
+    /// By whom.
+    pub closed_by: KeyId,
+    /// When it was approved.
+    pub approved_at: Option<Timestamp>,
+    /// By whom.
+    pub approved_by: Option<KeyId>,
+    /// When it was paid.
+    pub paid_at: Option<Timestamp>,
+}
+
+/// Why a settlement is not closed, approved or paid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettlementRefusal {
+    /// No such merchant or settlement.
+    NotFound,
+    /// Nothing has happened since the last one.
+    Nothing,
+    /// It is not in the state for that.
+    InvalidState,
+    /// Whoever closed it cannot approve it.
+    SamePerson,
+}
+
+const COLUMNS: &str = "id, merchant_id, currency, after_sequence, upto_sequence, opening_minor, goods_minor, tips_minor,
+     deposits_minor, refunds_minor, reversals_minor, undone_minor, adjustments_minor, fees_minor, payouts_minor,
+     closing_minor, frozen_minor, payable_minor, state, closed_at, closed_by, approved_at, approved_by, paid_at";
+
+fn read(found: &rusqlite::Row<'_>) -> Result<Settlement> {
+    let totals = Totals {
+        goods_minor: found.get(6)?,
+        tips_minor: found.get(7)?,
+        deposits_minor: found.get(8)?,
+        refunds_minor: found.get(9)?,
+        reversals_minor: found.get(10)?,
+        undone_minor: found.get(11)?,
+        adjustments_minor: found.get(12)?,
+        fees_minor: found.get(13)?,
+        payouts_minor: found.get(14)?,
+    };
+    let statement = Statement {
+        settlement: row::text(found, 0)?,
+        merchant: row::text(found, 1)?,
+        currency: row::text(found, 2)?,
+        after: row::integer(found, 3)?,
+        upto: row::integer(found, 4)?,
+        opening_minor: found.get(5)?,
+        totals,
+        closing_minor: found.get(15)?,
+        frozen_minor: found.get(16)?,
+        payable_minor: found.get(17)?,
+    };
+    Ok(Settlement {
+        statement,
+        state: row::text(found, 18)?,
+        closed_at: row::timestamp(found, 19)?,
+        closed_by: row::text(found, 20)?,
+        approved_at: row::optional_timestamp(found, 21)?,
+        approved_by: row::optional_text(found, 22)?,
+        paid_at: row::optional_timestamp(found, 23)?,
+    })
+}
+
+fn find(tx: &Transaction<'_>, settlement: SettlementId) -> Result<Option<Settlement>> {
+    let sql = format!("select {COLUMNS} from settlements where id = ?1");
+    tx.prepare_cached(&sql)?.query_row(params![settlement.to_string()], read).optional()
+}
+
+/// Sequence and balance that the last statement of a merchant ended with.
+fn last_end(tx: &Transaction<'_>, merchant: MerchantId) -> Result<(u64, i64)> {
+    let found = tx
+        .prepare_cached(
+            "select upto_sequence, closing_minor
+             from settlements
+             where merchant_id = ?1
+             order by upto_sequence desc
+             limit 1",
+        )?
+        .query_row(params![merchant.to_string()], |found| Ok((row::integer(found, 0)?, found.get(1)?)))
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+fn merchant_rows(
+    tx: &Transaction<'_>,
+    merchant: MerchantId,
+    slot: u32,
+    after: u64,
+    upto: u64,
+) -> Result<Vec<Row>> {
+    let found = rows(
+        tx,
+        "merchant_id = ?1 and slot = ?2 and sequence > ?3 and sequence <= ?4",
+        params![merchant.to_string(), slot, row::stored(after), row::stored(upto)],
+    )?;
+    Ok(found.into_iter().map(|chained| chained.row).collect())
+}
+
+fn post(tx: &Transaction<'_>, before: &Slot, after: &Slot, rows: &[ChainedRow]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    advance(tx, before, after)?;
+    rows.iter().try_for_each(|chained| insert_row(tx, chained, before.epoch))
+}
+
+fn insert(tx: &Transaction<'_>, statement: &Statement, actor: KeyId, now: Timestamp) -> Result<()> {
+    let totals = &statement.totals;
+    tx.prepare_cached(
+        "insert into settlements (id, merchant_id, currency, state, after_sequence, upto_sequence, opening_minor,
+             goods_minor, tips_minor, deposits_minor, refunds_minor, reversals_minor, undone_minor, adjustments_minor,
+             fees_minor, payouts_minor, closing_minor, frozen_minor, payable_minor, closed_at, closed_by, updated_by)
+         values (?1, ?2, ?3, 'closed', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
+             'settlement_close')",
+    )?
+    .execute(params![
+        statement.settlement.to_string(),
+        statement.merchant.to_string(),
+        statement.currency.code(),
+        row::stored(statement.after),
+        row::stored(statement.upto),
+        statement.opening_minor,
+        totals.goods_minor,
+        totals.tips_minor,
+        totals.deposits_minor,
+        totals.refunds_minor,
+        totals.reversals_minor,
+        totals.undone_minor,
+        totals.adjustments_minor,
+        totals.fees_minor,
+        totals.payouts_minor,
+        statement.closing_minor,
+        statement.frozen_minor,
+        statement.payable_minor,
+        now.as_millis(),
+        actor.to_string(),
+    ])?;
+    Ok(())
+}
+
+/// What payers asked back from a merchant and nobody has decided about.
+fn frozen_minor(tx: &Transaction<'_>, merchant: MerchantId) -> Result<i64> {
+    tx.prepare_cached(
+        "select coalesce(sum(amount_minor), 0) from open_payments where merchant_id = ?1 and kind = 'undo'",
+    )?
+    .query_row(params![merchant.to_string()], |found| found.get(0))
+}
+
+fn period(
+    tx: &Transaction<'_>,
+    settlement: SettlementId,
+    merchant: MerchantId,
+    currency: Currency,
+) -> Result<Option<Period>> {
+    let fee = tx
+        .prepare_cached(
+            "select coalesce(merchant_terms.fee, 0)
+             from merchants
+             left join merchant_terms on merchant_terms.merchant_id = merchants.id
+             where merchants.id = ?1",
+        )?
+        .query_row(params![merchant.to_string()], |found| row::integer(found, 0))
+        .optional()?;
+    let Some(fee) = fee else { return Ok(None) };
+    let (after, opening_minor) = last_end(tx, merchant)?;
+    let frozen_minor = frozen_minor(tx, merchant)?;
+    Ok(Some(Period { settlement, merchant, currency, after, opening_minor, frozen_minor, fee }))
+}
+
+impl Store {
+    /// What a settlement would come to now; writes nothing.
+    pub async fn open_settlement(
+        &self,
+        settlement: SettlementId,
+        merchant: MerchantId,
+        actor: KeyId,
+        now: Timestamp,
+    ) -> std::result::Result<Option<Statement>, StoreError> {
+        self.readers
+            .read("settlement_preview", move |tx| {
+                let currency = load_currency(tx)?;
+                let Some(period) = period(tx, settlement, merchant, currency)? else { return Ok(None) };
+                let mut slot = load_slot(tx)?;
+                let rows = merchant_rows(tx, merchant, slot.slot, period.after, slot.sequence)?;
+                let fee_payment = PaymentId::new(now, [0; 10]);
+                Ok(Some(close(&mut slot, &period, &rows, fee_payment, actor, now).1))
+            })
+            .await
+    }
+
+    /// Closes a merchant's period: fixes its sums and writes its fee.
+    pub async fn close_settlement(
+        &self,
+        settlement: SettlementId,
+        merchant: MerchantId,
+        fee_payment: PaymentId,
+        actor: KeyId,
+        now: Timestamp,
+    ) -> std::result::Result<std::result::Result<Settlement, SettlementRefusal>, StoreError> {
+        let epoch = self.epoch();
+        let closed = self
+            .writer
+            .write("settlement_close", move |tx| {
+                let currency = load_currency(tx)?;
+                let Some(period) = period(tx, settlement, merchant, currency)? else {
+                    return Ok(Some(Err(SettlementRefusal::NotFound)));
+                };
+                let before = load_slot(tx)?;
+                if before.epoch != epoch {
+                    return Ok(None);
+                }
+                let rows = merchant_rows(tx, merchant, before.slot, period.after, before.sequence)?;
+                if rows.is_empty() {
+                    return Ok(Some(Err(SettlementRefusal::Nothing)));
+                }
+                let mut slot = before;
+                let (fees, statement) = close(&mut slot, &period, &rows, fee_payment, actor, now);
+                post(tx, &before, &slot, &fees)?;
+                insert(tx, &statement, actor, now)?;
+                let closed = find(tx, settlement)?;
+                Ok(Some(closed.ok_or(SettlementRefusal::NotFound)))
+            })
+            .await?;
+        closed.ok_or(StoreError::TakenOver)
+    }
+
+    /// A second person agrees.
+    pub async fn approve_settlement(
+        &self,
+        settlement: SettlementId,
+        actor: KeyId,
+        now: Timestamp,
+    ) -> std::result::Result<std::result::Result<Settlement, SettlementRefusal>, StoreError> {
+        self.writer
+            .write("settlement_approve", move |tx| {
+                let Some(found) = find(tx, settlement)? else { return Ok(Err(SettlementRefusal::NotFound)) };
+                if found.approved_by == Some(actor) {
+                    return Ok(Ok(found));
+                }
+                if found.state != SettlementState::Closed {
+                    return Ok(Err(SettlementRefusal::InvalidState));
+                }
+                if found.closed_by == actor {
+                    return Ok(Err(SettlementRefusal::SamePerson));
+                }
+                let changed = tx.execute(
+                    "update settlements
+                     set state = 'approved', approved_at = ?3, approved_by = ?2, updated_by = 'settlement_approve'
+                     where id = ?1 and state = 'closed' and closed_by <> ?2",
+                    params![settlement.to_string(), actor.to_string(), now.as_millis()],
+                )?;
+                exactly_one(changed)?;
+                Ok(find(tx, settlement)?.ok_or(SettlementRefusal::NotFound))
+            })
+            .await
+    }
+
+    /// The money was paid out: writes the row that says so, once.
+    pub async fn pay_settlement(
+        &self,
+        settlement: SettlementId,
+        payout: PaymentId,
+        actor: KeyId,
+        now: Timestamp,
+    ) -> std::result::Result<std::result::Result<Settlement, SettlementRefusal>, StoreError> {
+        let epoch = self.epoch();
+        let paid = self
+            .writer
+            .write("settlement_pay", move |tx| {
+                let Some(found) = find(tx, settlement)? else {
+                    return Ok(Some(Err(SettlementRefusal::NotFound)));
+                };
+                match found.state {
+                    SettlementState::Paid => return Ok(Some(Ok(found))),
+                    SettlementState::Closed => return Ok(Some(Err(SettlementRefusal::InvalidState))),
+                    SettlementState::Approved => {}
+                }
+                let before = load_slot(tx)?;
+                if before.epoch != epoch {
+                    return Ok(None);
+                }
+                let mut slot = before;
+                let rows = pay(&mut slot, &found.statement, payout, actor, now);
+                post(tx, &before, &slot, &rows)?;
+                let changed = tx.execute(
+                    "update settlements
+                     set state = 'paid', paid_at = ?3, paid_by = ?2, updated_by = 'settlement_pay'
+                     where id = ?1 and state = 'approved'",
+                    params![settlement.to_string(), actor.to_string(), now.as_millis()],
+                )?;
+                exactly_one(changed)?;
+                Ok(Some(find(tx, settlement)?.ok_or(SettlementRefusal::NotFound)))
+            })
+            .await?;
+        paid.ok_or(StoreError::TakenOver)
+    }
+
+    /// A settlement with its rows, in order of the stream.
+    pub async fn settlement(
+        &self,
+        settlement: SettlementId,
+    ) -> std::result::Result<Option<(Settlement, Vec<Row>)>, StoreError> {
+        self.readers
+            .read("settlement_read", move |tx| {
+                let Some(found) = find(tx, settlement)? else { return Ok(None) };
+                let statement = &found.statement;
+                let slot = load_slot(tx)?.slot;
+                let rows = merchant_rows(tx, statement.merchant, slot, statement.after, statement.upto)?;
+                Ok(Some((found, rows)))
+            })
+            .await
+    }
+
+    /// Settlements, newest first, behind `before`; of one merchant or of all.
+    pub async fn settlements(
+        &self,
+        merchant: Option<MerchantId>,
+        before: Option<SettlementId>,
+        limit: u32,
+    ) -> std::result::Result<Vec<Settlement>, StoreError> {
+        self.readers
+            .read("settlements_read", move |tx| {
+                let sql = format!(
+                    "select {COLUMNS}
+                     from settlements
+                     where (?1 is null or merchant_id = ?1) and (?2 is null or id < ?2)
+                     order by id desc
+                     limit ?3"
+                );
+                let merchant = merchant.map(|merchant| merchant.to_string());
+                let before = before.map(|before| before.to_string());
+                tx.prepare_cached(&sql)?
+                    .query_map(params![merchant, before, limit.min(PAGE_MAX)], read)?
+                    .collect()
+            })
+            .await
+    }
+}
