@@ -77,6 +77,38 @@ impl FromRequestParts<AppState> for Merchant {
     }
 }
 
+/// The operator or a merchant: each sees its own.
+pub(crate) enum KeyHolder {
+    /// The operator, with the key that asks.
+    Operator(KeyId),
+    /// One merchant.
+    Merchant(MerchantId),
+}
+
+impl KeyHolder {
+    /// The merchant that answers are limited to; the operator sees all.
+    pub(crate) fn merchant(&self) -> Option<MerchantId> {
+        if let KeyHolder::Merchant(merchant) = self { Some(*merchant) } else { None }
+    }
+
+    /// Who at the operator.
+    pub(crate) fn actor(&self) -> Option<KeyId> {
+        if let KeyHolder::Operator(key) = self { Some(*key) } else { None }
+    }
+}
+
+impl FromRequestParts<AppState> for KeyHolder {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
+        let key = bearer(parts, app).await?;
+        Ok(match key.role {
+            Caller::Operator => KeyHolder::Operator(key.id),
+            Caller::Merchant(merchant) => KeyHolder::Merchant(merchant),
+        })
+    }
+}
+
 /// A request with its signature headers and body, not checked yet.
 pub(crate) struct Unchecked {
     parts: Parts,

@@ -57,5 +57,7 @@ async fn advance(
         return Err(invalid(format_args!("seconds must be 1 to {ADVANCE_SECONDS_MAX}")));
     }
     app.clock.advance(Duration::from_secs(advance.seconds));
+    // What is over by the new time ends now, not at the next round.
+    crate::housekeeping::end_overdue(&app).await;
     Ok(Json(Now { now: app.now() }))
 }

@@ -1,6 +1,7 @@
 //! Enrolment: a desk terminal sends several samples of one finger or face, the matcher makes templates of them, and
 //! nobody may be enrolled twice.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use selfsame_api::sealing::FrameContext;
 use selfsame_api::serve::{Json, PathId};
 use selfsame_api::verification::Samples;
 use selfsame_domain::enrolment::EnrolmentState;
-use selfsame_domain::id::{AttemptId, EnrolmentId, TemplateId};
+use selfsame_domain::id::{AccountId, AttemptId, EnrolmentId, TemplateId};
+use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::terminal::Purpose;
 use selfsame_domain::verification::{CalibrationPoint, Score};
 use selfsame_store::{Attempt, Enrolment as Stored, NewTemplate};
@@ -39,7 +41,7 @@ const DUPLICATE_PAGE: usize = 256;
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     let samples =
         OpenApiRouter::new().routes(routes!(submit)).layer(DefaultBodyLimit::max(SAMPLES_BODY_BYTES_MAX));
-    OpenApiRouter::new().routes(routes!(create)).routes(routes!(show)).merge(samples)
+    OpenApiRouter::new().routes(routes!(create)).routes(routes!(show)).routes(routes!(approve)).merge(samples)
 }
 
 fn wire(stored: &Stored, templates: u32) -> Enrolment {
@@ -107,7 +109,23 @@ async fn show(
     Ok(Json(wire(&found, 0)))
 }
 
-/// Takes the sealed samples and makes the enrolment active. Samples that cannot be used leave it open, with a new
+/// Takes an enrolment in `review` into use: staff have looked at the person and know who they are. Can be repeated.
+#[utoipa::path(post, path = "/v1/enrolments/{id}/approve", tag = "operator", params(("id" = String, Path)),
+    responses((status = 200, body = Enrolment), (status = "4XX", body = Problem)))]
+async fn approve(
+    State(app): State<AppState>,
+    _: Operator,
+    PathId(enrolment): PathId<EnrolmentId>,
+) -> Result<Json<Enrolment>, Problem> {
+    let found = app.store.approve_enrolment(enrolment).await.or_problem()?.ok_or_else(not_found)?;
+    if found.state != EnrolmentState::Active {
+        return Err(Problem::new(ProblemCode::InvalidState).detail("only an enrolment in review is approved"));
+    }
+    Ok(Json(wire(&found, 0)))
+}
+
+/// Takes the sealed samples and makes the enrolment active, or leaves it to staff's review if somebody enrolled looks
+/// much alike. Samples that cannot be used leave it open, with a new
 /// nonce, until it expires.
 #[utoipa::path(post, path = "/v1/enrolments/{id}/samples", operation_id = "enrolment_submit", tag = "terminal",
     params(("id" = String, Path)),
@@ -129,10 +147,9 @@ async fn submit(
         return Err(invalid("`modality` is another one than was agreed"));
     }
     match enrol(&app, &stored, samples).await {
-        Ok(templates) => {
-            tracing::info!(enrolment.id = %enrolment, templates, "enrolled");
-            let active = Stored { state: EnrolmentState::Active, ..stored };
-            Ok(Json(wire(&active, templates)))
+        Ok((state, templates)) => {
+            tracing::info!(enrolment.id = %enrolment, %state, templates, "enrolled");
+            Ok(Json(wire(&Stored { state, ..stored }, templates)))
         }
         Err(problem) => {
             let now = app.now();
@@ -152,10 +169,11 @@ async fn submit(
     }
 }
 
-/// Extraction, search for duplicates, storing. Answers the number of templates.
-async fn enrol(app: &App, stored: &Stored, samples: Samples) -> Result<u32, Problem> {
+/// Extraction, search for duplicates and lookalikes, storing. Answers the new state and the number of templates.
+async fn enrol(app: &App, stored: &Stored, samples: Samples) -> Result<(EnrolmentState, u32), Problem> {
     let _one_at_a_time = app.enrolling.lock().await;
     let now = app.now();
+    let grade = samples.sensor_grade;
     let key = app.store.template_key(stored.account).await.or_problem()?;
     let request = ExtractionRequest {
         context: FrameContext {
@@ -163,7 +181,7 @@ async fn enrol(app: &App, stored: &Stored, samples: Samples) -> Result<u32, Prob
             session: stored.enrolment.to_string(),
             nonce: samples.nonce,
             modality: stored.modality,
-            sensor_grade: samples.sensor_grade,
+            sensor_grade: grade,
         },
         account: stored.account,
         instance: stored.instance,
@@ -172,7 +190,12 @@ async fn enrol(app: &App, stored: &Stored, samples: Samples) -> Result<u32, Prob
         key: key.map(wire_key),
     };
     let (templates, qualities, key) = match app.matcher.extract(&request).await? {
-        ExtractionResponse::Extracted { templates, qualities, key } => (templates, qualities, key),
+        ExtractionResponse::Extracted { attack: Some(evidence), .. }
+            if grade != SensorGrade::Simulated && app.config.policy.attack.is_attack(&evidence, grade) =>
+        {
+            return Err(Problem::new(ProblemCode::SampleRejected).detail("the samples do not look alive"));
+        }
+        ExtractionResponse::Extracted { templates, qualities, key, .. } => (templates, qualities, key),
         ExtractionResponse::Rejected { frame, reason } => {
             let detail = format!("sample {}: {reason}", frame + 1);
             return Err(Problem::new(ProblemCode::SampleRejected).detail(detail));
@@ -181,7 +204,7 @@ async fn enrol(app: &App, stored: &Stored, samples: Samples) -> Result<u32, Prob
             return Err(Problem::new(ProblemCode::SampleRejected).detail(fault));
         }
     };
-    refuse_duplicate(app, stored, &templates, &key).await?;
+    let lookalikes = search(app, stored, &templates, &key).await?;
     let count = u32::try_from(templates.len()).unwrap_or(u32::MAX);
     let new = |(template, quality): (SealedTemplate, u8)| NewTemplate {
         template: template.template,
@@ -192,23 +215,27 @@ async fn enrol(app: &App, stored: &Stored, samples: Samples) -> Result<u32, Prob
     };
     let templates = templates.into_iter().zip(qualities).map(new).collect();
     let completed =
-        app.store.complete_enrolment(stored.clone(), templates, key.wrapped.0, now).await.or_problem()?;
-    if completed { Ok(count) } else { Err(Problem::new(ProblemCode::ConsentMissing)) }
+        app.store.complete_enrolment(stored.clone(), templates, lookalikes, key.wrapped.0, now).await;
+    let state = completed.or_problem()?.ok_or_else(|| Problem::new(ProblemCode::ConsentMissing))?;
+    Ok((state, count))
 }
 
-/// Searches everybody for the same finger or face, with the threshold for as many comparisons as a page makes, or the
-/// strictest one that was ever measured.
-async fn refuse_duplicate(
+/// Searches everybody for the same finger or face: a duplicate is refused, by the threshold for as many comparisons as
+/// a page makes or the strictest one that was ever measured. Answers who looks so much alike that a verification of one
+/// alone might take one for the other.
+async fn search(
     app: &App,
     stored: &Stored,
     templates: &[SealedTemplate],
     key: &WrappedKey,
-) -> Result<(), Problem> {
+) -> Result<BTreeSet<AccountId>, Problem> {
+    let policy = &app.config.policy;
+    let mut lookalikes = BTreeSet::new();
     let mut after = None;
     loop {
         let page = app.store.template_page(stored.modality, after, DUPLICATE_PAGE).await.or_problem()?;
         let (mut page, keys) = page;
-        let Some(last) = page.last() else { return Ok(()) };
+        let Some(last) = page.last() else { return Ok(lookalikes) };
         after = Some(last.template);
         // Enrolling the same finger of the same person again is a renewal.
         page.retain(|template| template.account != stored.account);
@@ -216,6 +243,7 @@ async fn refuse_duplicate(
             continue;
         }
         let request = ComparisonRequest {
+            modality: stored.modality,
             probe: Probe::Templates { templates: templates.to_vec(), key: key.clone() },
             candidates: wire_templates(page),
             keys: wire_keys(keys),
@@ -233,9 +261,13 @@ async fn refuse_duplicate(
         // A page that could not be compared at all (another algorithm) holds no duplicate that we could see.
         let Some(comparisons) = NonZeroU32::new(comparisons) else { continue };
         let strictest = calibration.iter().map(|point| point.threshold).max();
-        let threshold = app.config.policy.threshold(&calibration, comparisons).or(strictest);
-        if threshold.is_some_and(|threshold| scores.values().any(|score| *score >= threshold.0)) {
+        let duplicate = policy.threshold(&calibration, comparisons).or(strictest);
+        if duplicate.is_some_and(|threshold| scores.values().any(|score| *score >= threshold.0)) {
             return Err(Problem::new(ProblemCode::DuplicateBiometric));
         }
+        let alike = policy.threshold(&calibration, NonZeroU32::MIN);
+        let is_alike = |score: u16| alike.is_some_and(|threshold| score >= threshold.0);
+        lookalikes
+            .extend(scores.into_iter().filter(|(_, score)| is_alike(*score)).map(|(account, _)| account));
     }
 }

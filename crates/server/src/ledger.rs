@@ -1,9 +1,11 @@
 //! The operator's view of the books.
 
 use axum::extract::State;
-use selfsame_api::ledger::{Attempt, Attempts, Chain, ChainSlot, TrialBalance, TrialBalanceLine};
+use selfsame_api::ledger::{Attempt, Attempts, Chain, ChainSlot, LedgerRows, TrialBalance, TrialBalanceLine};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, Query};
+use selfsame_domain::ledger::export::ExportedRow;
+use selfsame_store::STREAM_ROWS_MAX;
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -12,11 +14,18 @@ use crate::AppState;
 use crate::authentication::Operator;
 use crate::refusal::{OrProblem, invalid};
 
+/// Most rows of the ledger in one answer.
+const ROWS_MAX: u32 = STREAM_ROWS_MAX - 1;
+
 /// Most attempts in one answer.
 const ATTEMPTS_MAX: u32 = 100;
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(trial_balance)).routes(routes!(chain)).routes(routes!(attempts))
+    OpenApiRouter::new()
+        .routes(routes!(trial_balance))
+        .routes(routes!(chain))
+        .routes(routes!(attempts))
+        .routes(routes!(rows))
 }
 
 fn minor(value: i128) -> Result<i64, Problem> {
@@ -91,4 +100,35 @@ async fn attempts(
         merchant: attempt.merchant,
     };
     Ok(Json(Attempts { data: attempts.into_iter().map(wire).collect() }))
+}
+
+/// A page of the stream.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StreamPage {
+    #[serde(default)]
+    slot: u32,
+    #[serde(default)]
+    after: u64,
+    #[serde(default = "page_default")]
+    limit: u32,
+}
+
+/// Rows of a slot behind a sequence, in order: a reader that keeps the last sequence it saw misses none.
+#[utoipa::path(get, path = "/v1/ledger/rows", operation_id = "ledger_rows", tag = "operator",
+    params(("slot" = Option<u32>, Query), ("after" = Option<u64>, Query), ("limit" = Option<u32>, Query)),
+    responses((status = 200, body = LedgerRows), (status = "4XX", body = Problem)))]
+async fn rows(
+    State(app): State<AppState>,
+    _: Operator,
+    Query(page): Query<StreamPage>,
+) -> Result<Json<LedgerRows>, Problem> {
+    if !(1..=ROWS_MAX).contains(&page.limit) {
+        return Err(invalid(format_args!("`limit` must be 1 to {ROWS_MAX}")));
+    }
+    let found = app.store.stream(page.slot, page.after, page.limit + 1).await.or_problem()?;
+    let has_more = found.len() > page.limit as usize;
+    let data: Vec<_> = found.iter().take(page.limit as usize).map(ExportedRow::from).collect();
+    let next_cursor = data.last().map(|row| row.sequence);
+    Ok(Json(LedgerRows { data, has_more, next_cursor }))
 }

@@ -7,20 +7,31 @@
 //! template or a frame: that is the matcher's, behind [`matcher`].
 
 mod account;
+mod adjustment;
+pub mod anchor;
 mod authentication;
 mod clock;
+mod confirmation;
 mod consent;
 mod enrolment;
 mod health;
+mod housekeeping;
 mod ledger;
+mod limit;
+mod magic;
 mod matcher;
 mod merchant;
 mod payment;
 mod payment_code;
+mod pin;
 mod profile;
 mod queue;
+mod receipt;
+mod refund;
 mod refusal;
 mod replay;
+mod reversal;
+mod settlement;
 pub mod setup;
 mod terminal;
 mod top_up;
@@ -50,6 +61,9 @@ use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use zeroize::Zeroizing;
+
+#[doc(hidden)]
+pub use crate::payment_code::code_mac;
 
 use crate::matcher::Matcher;
 use crate::queue::PaymentQueue;
@@ -85,6 +99,8 @@ pub struct Config {
     pub pass_lifetime_seconds: u32,
     /// When a comparison is a match.
     pub policy: Policy,
+    /// Whether faces in front of a camera are lit with colours that only the server knows beforehand.
+    pub colour_flash: bool,
 }
 
 /// Keys of the server, from the site's secrets folder.
@@ -132,6 +148,7 @@ struct App {
     store: Arc<Store>,
     queue: PaymentQueue,
     matcher: Matcher,
+    pins: pin::Pins,
     clock: Arc<AdvancingClock<SystemClock>>,
     site: Site,
     prefix: Prefix,
@@ -159,6 +176,7 @@ fn random<const N: usize>() -> [u8; N] {
 /// A server that listens but does not answer yet.
 pub struct Server {
     app: AppState,
+    anchoring: Option<anchor::Anchoring>,
     listener: TcpListener,
     address: SocketAddr,
 }
@@ -177,9 +195,21 @@ impl Server {
         let matcher = Matcher::new(&config.matcher_socket, clock.clone());
         let queue = PaymentQueue::start(store.clone(), clock.clone());
         let prefix = config.code_prefix.unwrap_or_else(|| Prefix::default_for(site.mode));
+        let pins = pin::Pins::default();
         let enrolling = tokio::sync::Mutex::new(());
-        let app = Arc::new(App { store, queue, matcher, clock, site, prefix, config, enrolling });
-        Ok(Self { app, listener, address })
+        let app = Arc::new(App { store, queue, matcher, pins, clock, site, prefix, config, enrolling });
+        Ok(Self { app, anchoring: None, listener, address })
+    }
+
+    /// Signs the heads of the ledger once a business day, from the start on.
+    pub fn with_anchoring(self, anchoring: anchor::Anchoring) -> Self {
+        Self { anchoring: Some(anchoring), ..self }
+    }
+
+    /// The store behind it, so that tests can order failures and read what is written.
+    #[doc(hidden)]
+    pub fn store(&self) -> Arc<Store> {
+        self.app.store.clone()
     }
 
     /// Where it listens.
@@ -189,6 +219,9 @@ impl Server {
 
     /// Answers until `shutdown` is done, then finishes what is running.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
+        // Ends with the server: the task is dropped with the set.
+        let mut background = tokio::task::JoinSet::new();
+        background.spawn(housekeeping::run(self.app.clone(), self.anchoring));
         let (router, _) = routes().split_for_parts();
         let router = selfsame_api::serve::with_fallbacks(router)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -273,6 +306,14 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(verification::routes())
         .merge(payment_code::routes())
         .merge(payment::routes())
+        .merge(confirmation::routes())
+        .merge(reversal::routes())
+        .merge(refund::routes())
+        .merge(receipt::routes())
+        .merge(adjustment::routes())
+        .merge(limit::routes())
+        .merge(pin::routes())
+        .merge(settlement::routes())
         .merge(ledger::routes())
         .merge(clock::routes())
 }

@@ -24,6 +24,9 @@ pub(crate) struct Matcher {
 fn unavailable(error: &ClientError) -> Problem {
     if let Some(problem) = error.problem() {
         tracing::warn!(%problem, "the matcher refused");
+        if problem.code == ProblemCode::MatcherBusy {
+            return Problem::new(ProblemCode::MatcherBusy);
+        }
     } else {
         tracing::error!(%error, "the matcher does not answer");
     }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use selfsame_api::merchant::{CreatedMerchant, MerchantBalance, NewMerchant, Secret};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::Json;
+use selfsame_api::settlement::OperatorKey;
 use selfsame_domain::id::{KeyId, MerchantId, StoreId};
 use selfsame_domain::ledger::Caller;
 use selfsame_store::{ApiKey, MerchantCreated};
@@ -19,7 +20,7 @@ use crate::{AppState, random};
 const NAME_BYTES_MAX: usize = 120;
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create)).routes(routes!(balance))
+    OpenApiRouter::new().routes(routes!(create)).routes(routes!(balance)).routes(routes!(create_operator_key))
 }
 
 /// Names are shown on screens: not empty, not long, no control characters.
@@ -80,4 +81,18 @@ async fn balance(
     let currency = app.site.currency;
     let balance_minor = app.store.merchant_balance(merchant, currency).await.or_problem()?;
     Ok(Json(MerchantBalance { merchant, currency, balance_minor }))
+}
+
+/// Makes a further key of the operator, for a second person or another system. It is shown this once.
+#[utoipa::path(post, path = "/v1/operator-keys", operation_id = "merchant_create_operator_key", tag = "operator",
+    responses((status = 201, body = OperatorKey), (status = "4XX", body = Problem)))]
+async fn create_operator_key(
+    State(app): State<AppState>,
+    _: Operator,
+) -> Result<(StatusCode, Json<OperatorKey>), Problem> {
+    let now = app.now();
+    let key = ApiKey { id: KeyId::new(now, random()), role: Caller::Operator };
+    let secret = new_api_key(key.role, app.site.mode);
+    app.store.create_api_key(key, hash_api_key(&secret.0), now).await.or_problem()?;
+    Ok((StatusCode::CREATED, Json(OperatorKey { id: key.id, key: Secret(secret.0) })))
 }

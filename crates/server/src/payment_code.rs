@@ -34,7 +34,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
 }
 
 /// What the store knows of the digits.
-pub(crate) fn code_mac(secrets: &Secrets, code: &PaymentCode) -> [u8; 32] {
+pub fn code_mac(secrets: &Secrets, code: &PaymentCode) -> [u8; 32] {
     mac(&secrets.code_pepper, &["code", code.expose()])
 }
 

@@ -2,13 +2,14 @@
 //! transaction, one sync. Answers leave after the commit.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use selfsame_domain::clock::Clock;
 use selfsame_domain::id::{AttemptId, PaymentId};
 use selfsame_domain::payment::{Answer, BATCH_REQUESTS_MAX, Refusal, Request};
 use selfsame_domain::timing::{Stage, Timings};
-use selfsame_store::{Attempt, Store, StoreError};
+use selfsame_store::{Attempt, Known, Store, StoreError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::random;
@@ -19,12 +20,28 @@ const WAITING_MAX: usize = 4 * BATCH_REQUESTS_MAX;
 /// After this long without a payment, what is left to be recorded is written by itself.
 const IDLE: Duration = Duration::from_millis(200);
 
+/// How long a caller waits for an answer. Whoever stands at the till knows after two seconds where things are.
+const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub(crate) enum NoAnswer {
+    /// The request was taken and its end is not known: ask by the reference.
+    Unknown,
+    /// The request was not taken and will not be: nothing was done.
+    NotTaken,
+    /// The store said no.
+    Store(Arc<StoreError>),
+}
+
 /// An answer with its stages, or why there is none.
-type Reply = Result<(Answer, Timings), Arc<StoreError>>;
+type Reply = Result<(Answer, Timings), NoAnswer>;
 
 struct Waiting {
     request: Request,
     since: Instant,
+    /// Set by whoever comes first: the queue that decides it, or the caller that gives up.
+    taken: Arc<AtomicBool>,
     reply: oneshot::Sender<Reply>,
 }
 
@@ -53,15 +70,19 @@ impl PaymentQueue {
         Self { waiting }
     }
 
-    /// Puts a request in the queue and waits for its answer. A full queue refuses at once.
+    /// Puts a request in the queue and waits for its answer, but not for ever. A full queue refuses at once.
     pub(crate) async fn submit(&self, request: Request) -> Reply {
         let (reply, answer) = oneshot::channel();
-        let waiting = Waiting { request, since: Instant::now(), reply };
-        self.waiting.try_send(waiting).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Arc::new(StoreError::Overloaded),
-            mpsc::error::TrySendError::Closed(_) => Arc::new(StoreError::Closed),
-        })?;
-        answer.await.unwrap_or_else(|_| Err(Arc::new(StoreError::Closed)))
+        let taken = Arc::new(AtomicBool::new(false));
+        let waiting = Waiting { request, since: Instant::now(), taken: taken.clone(), reply };
+        self.waiting.try_send(waiting).map_err(|_| NoAnswer::NotTaken)?;
+        match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) => Err(NoAnswer::Unknown),
+            // If the queue has not taken it by now, it never will.
+            Err(_) if taken.swap(true, Ordering::SeqCst) => Err(NoAnswer::Unknown),
+            Err(_) => Err(NoAnswer::NotTaken),
+        }
     }
 }
 
@@ -99,6 +120,12 @@ async fn record(store: &Store, aftermath: Aftermath) {
 async fn run_batch(store: &Store, clock: &impl Clock, batch: Vec<Waiting>, earlier: Aftermath) -> Aftermath {
     let started = Instant::now();
     let now = clock.now();
+    // Callers that gave up before their turn were told that nothing happens.
+    let given_up = |waiting: &Waiting| waiting.taken.swap(true, Ordering::SeqCst);
+    let batch: Vec<Waiting> = batch.into_iter().filter(|waiting| !given_up(waiting)).collect();
+    if batch.is_empty() {
+        return earlier;
+    }
     let requests: Vec<Request> = batch.iter().map(|waiting| waiting.request.clone()).collect();
     let posted = store.post_batch(requests, earlier.attempts, earlier.timings, now).await;
     let mut aftermath = Aftermath::default();
@@ -107,7 +134,8 @@ async fn run_batch(store: &Store, clock: &impl Clock, batch: Vec<Waiting>, earli
         Err(error) => {
             let error = Arc::new(error);
             for waiting in batch {
-                let _ = waiting.reply.send(Err(error.clone()));
+                let reply = after_failure(store, &waiting.request, &error).await;
+                let _ = waiting.reply.send(reply);
             }
             return aftermath;
         }
@@ -122,7 +150,7 @@ async fn run_batch(store: &Store, clock: &impl Clock, batch: Vec<Waiting>, earli
             Answer::Done { payment, replayed: false } => {
                 aftermath.timings.push((payment.payment, timings.clone()))
             }
-            Answer::Done { .. } => {}
+            Answer::Done { .. } | Answer::Reversed { .. } => {}
             Answer::Refused(refusal) => aftermath.attempts.push(attempt(&waiting.request, refusal, now)),
         }
         // A caller that went away asks again by its reference.
@@ -131,18 +159,91 @@ async fn run_batch(store: &Store, clock: &impl Clock, batch: Vec<Waiting>, earli
     aftermath
 }
 
-fn attempt(request: &Request, refusal: &Refusal, now: selfsame_domain::time::Timestamp) -> Attempt {
-    let (merchant, account) = match request {
-        Request::Charge(charge) => (Some(charge.merchant), None),
-        Request::TopUp(top_up) => (None, Some(top_up.account)),
+/// A commit with an unknown end is looked up by the reference, never guessed. After a failed sync not even that can
+/// be believed.
+async fn after_failure(store: &Store, request: &Request, error: &Arc<StoreError>) -> Reply {
+    if !matches!(**error, StoreError::OutcomeUnknown { .. }) {
+        return Err(NoAnswer::Store(error.clone()));
+    }
+    let Some(key) = request.idempotency_key().filter(|_| !store.is_halted()) else {
+        return Err(NoAnswer::Store(error.clone()));
     };
+    tracing::warn!(%error, "looking up what became of a payment");
+    match store.payment_by_reference(key).await {
+        Ok(Some(Known::Payment(payment))) => {
+            Ok((Answer::Done { payment: *payment, replayed: false }, Timings::default()))
+        }
+        Ok(None) => Err(NoAnswer::NotTaken),
+        Ok(Some(Known::Reversed)) | Err(_) => Err(NoAnswer::Unknown),
+    }
+}
+
+fn attempt(request: &Request, refusal: &Refusal, now: selfsame_domain::time::Timestamp) -> Attempt {
     Attempt {
         id: AttemptId::new(now, random()),
         at: now,
         operation: "payment",
         reason: refusal.as_str().to_owned(),
         terminal: None,
-        merchant,
-        account,
+        merchant: request.merchant(),
+        account: request.account(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use selfsame_domain::clock::SystemClock;
+    use selfsame_domain::id::MerchantId;
+    use selfsame_domain::payment::Reverse;
+    use selfsame_domain::site::Mode;
+    use selfsame_store::{Fault, Gate};
+
+    use super::*;
+    use crate::setup::{NewSite, create_site};
+
+    fn reversal(merchant: MerchantId, number: usize) -> Request {
+        let payment = PaymentId::new(SystemClock.now(), random());
+        let order_ref = format!("o{number}").parse().unwrap();
+        Request::Reverse(Reverse { payment, merchant, order_ref })
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_full_queue_refuses_at_once_and_what_it_refused_never_happens() {
+        let folder = tempfile::tempdir().unwrap();
+        let (site, keys) = (folder.path().join("site.db"), folder.path().join("keys.db"));
+        let new = NewSite {
+            mode: Mode::Test,
+            currency: "EUR".parse().unwrap(),
+            merchant_name: "North".to_owned(),
+            store_name: "Hall".to_owned(),
+        };
+        let created = create_site(&site, &keys, new, SystemClock.now()).await.unwrap();
+        let store = Arc::new(Store::open(&site, &keys).unwrap());
+        store.take_over_slot().await.unwrap();
+        let gate = Gate::default();
+        store.faults().order(Fault::Stall(gate.clone()));
+        let queue = Arc::new(PaymentQueue::start(store.clone(), Arc::new(SystemClock)));
+        let mut waiting = tokio::task::JoinSet::new();
+        let count = WAITING_MAX + 2 * BATCH_REQUESTS_MAX;
+        for number in 0..count {
+            let (queue, request) = (queue.clone(), reversal(created.merchant, number));
+            waiting.spawn(async move { queue.submit(request).await });
+        }
+        let (mut unknown, mut not_taken) = (0, 0);
+        while let Some(reply) = waiting.join_next().await {
+            match reply.unwrap() {
+                Err(NoAnswer::Unknown) => unknown += 1,
+                Err(NoAnswer::NotTaken) => not_taken += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        // Only the batch that hangs is in doubt.
+        assert!((1..=BATCH_REQUESTS_MAX).contains(&unknown), "{unknown}");
+        assert_eq!(unknown + not_taken, count);
+        gate.open();
+        // The next request is answered when the batch that hung has ended, and nothing else has been decided.
+        while queue.submit(reversal(created.merchant, count)).await.is_err() {}
+        let rows = store.audit_ledger().await.unwrap().slots[0].sequence;
+        assert_eq!(rows, unknown as u64 + 1);
     }
 }

@@ -3,6 +3,8 @@
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_store::StoreError;
 
+use crate::queue::NoAnswer;
+
 /// Logs the error where it is handled, once, and answers without the inner cause.
 pub(crate) fn store_problem(error: &StoreError) -> Problem {
     let chain = error_chain(error);
@@ -16,6 +18,15 @@ pub(crate) fn store_problem(error: &StoreError) -> Problem {
     }
     tracing::error!(error = chain, "the store failed");
     Problem::new(ProblemCode::Internal)
+}
+
+/// Why the queue has no answer, as the caller reads it.
+pub(crate) fn no_answer(none: &NoAnswer) -> Problem {
+    match none {
+        NoAnswer::Unknown => Problem::new(ProblemCode::OutcomeUnknown),
+        NoAnswer::NotTaken => Problem::new(ProblemCode::Unavailable),
+        NoAnswer::Store(error) => store_problem(error),
+    }
 }
 
 fn error_chain(error: &dyn std::error::Error) -> String {

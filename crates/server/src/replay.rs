@@ -8,9 +8,12 @@ use serde::Serialize;
 
 /// 201 for what was made now, 200 with the mark for what was made before.
 pub(crate) fn answer(body: impl Serialize, replayed: bool) -> Response {
-    if !replayed {
-        return (StatusCode::CREATED, Json(body)).into_response();
-    }
+    let status = if replayed { StatusCode::OK } else { StatusCode::CREATED };
+    answer_as(status, body, replayed)
+}
+
+/// The same with another status, for what has not happened yet.
+pub(crate) fn answer_as(status: StatusCode, body: impl Serialize, replayed: bool) -> Response {
     let mark = [(HeaderName::from_static(REPLAYED_HEADER), HeaderValue::from_static("true"))];
-    (StatusCode::OK, mark, Json(body)).into_response()
+    if replayed { (status, mark, Json(body)).into_response() } else { (status, Json(body)).into_response() }
 }

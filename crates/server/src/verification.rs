@@ -12,15 +12,17 @@ use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::sealing::{FRAME_BYTES_MAX, FrameContext};
 use selfsame_api::serve::{Json, PathId};
 use selfsame_api::verification::{
-    Decision as WireDecision, Ending, FRAMES_MAX, NewVerification, Samples, Verification,
+    Decision as WireDecision, Ending, FACE_FRAMES_MIN, FRAMES_MAX, NewVerification, Samples, Verification,
 };
 use selfsame_domain::account::Identifier;
+use selfsame_domain::challenge::Challenge;
 use selfsame_domain::id::{AccountId, AttemptId, VerificationId};
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::terminal::Purpose;
 use selfsame_domain::timing::Timings;
 use selfsame_domain::verification::{
-    CalibrationPoint, Decision, Fault, Policy, Retry, Score, ScoredCandidate, State as Stage, decide,
+    CalibrationPoint, Compared, Decision, Fault, Policy, Retry, Score, ScoredCandidate, State as Stage,
+    decide,
 };
 use selfsame_store::{Attempt, CandidateTemplates, SubmissionRefusal, Terminal, Verification as Stored};
 use utoipa_axum::router::OpenApiRouter;
@@ -64,9 +66,15 @@ fn refused_candidates(found: &CandidateTemplates, policy: &Policy) -> Option<&'s
         return Some("consent_missing");
     }
     if found.templates.is_empty() {
-        return Some("not_enrolled");
+        return Some(if found.pinned_accounts > 0 { "lookalikes" } else { "not_enrolled" });
     }
     (found.accounts_with_consent > policy.candidates_max).then_some("too_many_candidates")
+}
+
+/// Whether, and with what, the payer's face is to be lit. Only a camera in front of a person can answer.
+fn challenge_for(app: &App, grade: SensorGrade) -> Option<Challenge> {
+    let asked = app.config.colour_flash && matches!(grade, SensorGrade::Rgb | SensorGrade::RgbChallenge);
+    asked.then(|| Challenge::draw(random()))
 }
 
 /// Opens a verification: the identifier selects the candidates.
@@ -84,6 +92,8 @@ async fn create(State(app): State<AppState>, request: Signed) -> Result<Response
     let lookup = profile::lookup(&app.config.secrets, &identifier);
     let found = app.store.candidates(lookup, new.modality).await.or_problem()?;
     let refused = refused_candidates(&found, &app.config.policy);
+    let challenge = challenge_for(&app, new.sensor_grade);
+    let sensor_grade = if challenge.is_some() { SensorGrade::RgbChallenge } else { new.sensor_grade };
     let now = app.now();
     let verification = VerificationId::new(now, random());
     let stored = selfsame_store::NewVerification {
@@ -91,11 +101,12 @@ async fn create(State(app): State<AppState>, request: Signed) -> Result<Response
         terminal: request.terminal,
         request_ref: new.request_ref,
         modality: new.modality,
-        sensor_grade: new.sensor_grade,
+        sensor_grade,
         lookup,
         refused,
         nonce: random(),
         attempts: app.config.policy.attempts_max,
+        challenge,
         expires_at: now + CAPTURE_LIFETIME,
     };
     let stored = app.store.create_verification(stored, now).await.or_problem()?;
@@ -115,7 +126,7 @@ async fn create(State(app): State<AppState>, request: Signed) -> Result<Response
 fn failed_ending(stored: &Stored) -> Option<Ending> {
     let reason = stored.reason.as_deref().filter(|_| stored.state == Stage::Failed)?;
     let decision = match reason {
-        "ambiguous" | "too_many_candidates" => WireDecision::Ambiguous,
+        "ambiguous" | "too_many_candidates" | "lookalikes" => WireDecision::Ambiguous,
         "attack" => WireDecision::Attack,
         _ => WireDecision::NoMatch,
     };
@@ -153,6 +164,8 @@ async fn wire(app: &App, stored: Stored, ending: Option<Ending>) -> Result<Verif
     Ok(Verification {
         id: stored.verification,
         terminal: stored.terminal,
+        sensor_grade: stored.sensor_grade,
+        challenge: stored.challenge.filter(|_| capturing),
         state: stored.state,
         ending,
         nonce: stored.nonce.filter(|_| capturing).map(Bytes),
@@ -203,6 +216,12 @@ pub(crate) fn check_samples(samples: &Samples, frames: &RangeInclusive<usize>) -
     Err(invalid(format_args!("`frames` must have {} to {} entries", frames.start(), frames.end())))
 }
 
+/// How many frames a sample has: of a camera enough for attack detection, of files what there is.
+fn frames_of(modality: Modality, grade: SensorGrade) -> RangeInclusive<usize> {
+    let camera = modality == Modality::Face && grade != SensorGrade::Simulated;
+    if camera { FACE_FRAMES_MIN..=FRAMES_MAX } else { 1..=FRAMES_MAX }
+}
+
 /// The problem document for samples that are not taken.
 pub(crate) fn submission_problem(refusal: SubmissionRefusal) -> Problem {
     match refusal {
@@ -234,18 +253,22 @@ async fn submit(
 ) -> Result<Json<Verification>, Problem> {
     let samples: Samples = request.json()?;
     let terminal = request.terminal;
-    check_samples(&samples, &(1..=FRAMES_MAX))?;
+    check_samples(&samples, &frames_of(samples.modality, samples.sensor_grade))?;
     // Checked before the nonce is taken: a mistake of the terminal must not cost the payer a try.
     let opened = app.store.verification(verification).await.or_problem()?;
     let opened = opened.filter(|opened| opened.terminal == terminal.terminal).ok_or_else(not_found)?;
     if samples.modality != opened.modality || samples.sensor_grade != opened.sensor_grade {
         return Err(invalid("`modality` or `sensor_grade` is another one than was agreed"));
     }
+    if let Some(challenge) = &opened.challenge {
+        let offsets: Vec<u32> = samples.frames.iter().map(|frame| frame.offset_ms).collect();
+        challenge.check_timing(&offsets, app.now().since(opened.created_at)).map_err(invalid)?;
+    }
     let nonce = samples.nonce.0.clone();
     let taken = app.store.take_verification_nonce(verification, terminal.terminal, nonce, app.now()).await;
     let mut stored = taken.or_problem()?.map_err(submission_problem)?;
     stored.timings.merge(&samples.timings);
-    let (concluded, matcher_timings) = compare(&app, &stored, samples).await?;
+    let (concluded, matcher_timings) = compare(&app, &mut stored, samples).await?;
     stored.timings.merge(&matcher_timings);
     let ending = apply(&app, &mut stored, concluded);
     if let (Some(reason), Ending::Decision { .. }) = (&stored.reason, &ending) {
@@ -263,7 +286,7 @@ async fn submit(
 
 /// Asks the matcher and decides over its scores. The candidates are selected anew: a consent may have been withdrawn
 /// since the verification was opened.
-async fn compare(app: &App, stored: &Stored, samples: Samples) -> Result<(Concluded, Timings), Problem> {
+async fn compare(app: &App, stored: &mut Stored, samples: Samples) -> Result<(Concluded, Timings), Problem> {
     let found = app.store.candidates(stored.lookup, stored.modality).await.or_problem()?;
     if refused_candidates(&found, &app.config.policy).is_some() {
         return Ok((Concluded::Decision(Decision::NoMatch), Timings::default()));
@@ -276,19 +299,24 @@ async fn compare(app: &App, stored: &Stored, samples: Samples) -> Result<(Conclu
         sensor_grade: stored.sensor_grade,
     };
     let request = ComparisonRequest {
-        probe: Probe::Frames { context, frames: samples.frames },
+        modality: stored.modality,
+        probe: Probe::Frames { context, frames: samples.frames, challenge: stored.challenge.clone() },
         candidates: wire_templates(found.templates),
         keys: wire_keys(found.keys),
     };
     let none = Timings::default();
     Ok(match app.matcher.compare(&request).await {
+        Err(problem) if problem.code == ProblemCode::MatcherBusy => {
+            (Concluded::Fault(Fault::MatcherBusy), none)
+        }
         Err(_) => (Concluded::Fault(Fault::MatcherUnavailable), none),
         Ok(ComparisonResponse::Fault { fault }) => (Concluded::Fault(fault), none),
         Ok(ComparisonResponse::Rejected { reason, timings }) => {
             let retry = reason.parse().unwrap_or_else(|_| "try_again".parse().expect("a valid reason"));
             (Concluded::Retry(retry), timings)
         }
-        Ok(ComparisonResponse::Compared { scores, comparisons, calibration, timings }) => {
+        Ok(ComparisonResponse::Compared { scores, comparisons, calibration, attack, timings }) => {
+            stored.attack = attack;
             let scored = |(account, score): (&AccountId, &u16)| ScoredCandidate {
                 account: *account,
                 score: Score(*score),
@@ -299,8 +327,12 @@ async fn compare(app: &App, stored: &Stored, samples: Samples) -> Result<(Conclu
                 threshold: Score(point.threshold),
             };
             let calibration: Vec<_> = calibration.iter().map(point).collect();
+            let grade = stored.sensor_grade;
             let decision = match NonZeroU32::new(comparisons) {
-                Some(comparisons) => decide(&app.config.policy, &calibration, comparisons, &candidates),
+                Some(comparisons) => {
+                    let compared = Compared { grade, attack, comparisons, candidates };
+                    decide(&app.config.policy, &calibration, &compared)
+                }
                 // Templates of another algorithm only: nobody could be compared.
                 None => Decision::NoMatch,
             };

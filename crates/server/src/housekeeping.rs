@@ -1,0 +1,74 @@
+//! What happens by itself: open payments end at their time, and merchants' balances are rolled up. Payments wait for
+//! none of it, and none of it decides anything that a payment would not have found out itself.
+
+use std::time::Duration;
+
+use selfsame_domain::id::PaymentId;
+use selfsame_domain::payment::{Close, Ending, Party, Request, Target};
+
+use crate::anchor::{self, Anchoring};
+use crate::{App, AppState, random};
+
+/// How often overdue payments are looked for.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// Every how many rounds merchants' balances are rolled up.
+const ROUNDS_PER_ROLL_UP: u64 = 60;
+
+/// Runs until the server ends.
+pub(crate) async fn run(app: AppState, anchoring: Option<Anchoring>) {
+    let mut rounds = tokio::time::interval(ROUND);
+    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut count: u64 = 0;
+    let mut anchored_day = None;
+    loop {
+        rounds.tick().await;
+        end_overdue(&app).await;
+        if let Some(anchoring) = &anchoring {
+            anchor_daily(&app, anchoring, &mut anchored_day).await;
+        }
+        count += 1;
+        if count.is_multiple_of(ROUNDS_PER_ROLL_UP)
+            && let Err(error) = app.store.roll_up_merchants(app.site.currency).await
+        {
+            tracing::warn!(%error, "merchants' balances were not rolled up");
+        }
+    }
+}
+
+/// Anchors the ledger's heads when a business day has begun, and when the server has.
+async fn anchor_daily(app: &App, anchoring: &Anchoring, anchored_day: &mut Option<i64>) {
+    let now = app.now();
+    let Ok(rules) = app.store.rules().await else { return };
+    let day = rules.business_day.number(now);
+    if *anchored_day == Some(day) {
+        return;
+    }
+    match anchor::append(&app.store, &anchoring.key, &anchoring.file, now).await {
+        Ok(_) => *anchored_day = Some(day),
+        Err(error) => tracing::error!(%error, "the ledger was not anchored"),
+    }
+}
+
+/// Ends what is over, through the queue like everything that moves money.
+pub(crate) async fn end_overdue(app: &App) {
+    let overdue = match app.store.overdue_payments(app.now()).await {
+        Ok(overdue) => overdue,
+        Err(error) => {
+            tracing::warn!(%error, "overdue payments could not be looked for");
+            return;
+        }
+    };
+    for payment in overdue {
+        let close = Close {
+            payment: PaymentId::new(app.now(), random()),
+            by: Party::Clock,
+            target: Target::Payment(payment),
+            ending: Ending::Expire,
+        };
+        match app.queue.submit(Request::Close(close)).await {
+            Ok(_) => tracing::info!(payment.id = %payment, "ended an overdue payment"),
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+use selfsame_store::{Fault, Gate};
+
+use crate::site::Site;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_with_an_unknown_end_is_looked_up_and_never_guessed() {
+    let site = Site::start().await;
+    let payer = site.payer("ada", 1_000).await;
+    let code = site.code(payer).await;
+    site.store.faults().order(Fault::LostBefore);
+    assert_eq!(site.charge(&code, "o1", 100).await.refusal(), (503, "unavailable"));
+    assert_eq!(site.merchant.get("/v1/payments?order_ref=o1").await.status, 404);
+    site.store.faults().order(Fault::LostAfter);
+    let payment = site.charge(&code, "o1", 100).await.expect(201);
+    assert!(site.charge(&code, "o1", 100).await.replayed);
+    assert_eq!(site.merchant.get("/v1/payments?order_ref=o1").await.expect(200)["id"], payment["id"]);
+    assert_eq!(site.balance(payer).await, (900, 0));
+    site.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_and_the_next_payment_works() {
+    let site = Site::start().await;
+    let payer = site.payer("ada", 1_000).await;
+    let code = site.code(payer).await;
+    for _ in 0..3 {
+        site.store.faults().order(Fault::DiskFull);
+        assert_eq!(site.charge(&code, "o1", 100).await.refusal(), (503, "unavailable"));
+    }
+    site.charge(&code, "o1", 100).await.expect(201);
+    site.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failed_sync_nothing_is_taken_any_more() {
+    let site = Site::start().await;
+    let payer = site.payer("ada", 1_000).await;
+    let (first, second) = (site.code(payer).await, site.code(payer).await);
+    site.store.faults().order(Fault::FailedSync);
+    assert_eq!(site.charge(&first, "o1", 100).await.refusal(), (503, "outcome_unknown"));
+    for order in ["o1", "o2"] {
+        assert_eq!(site.charge(&second, order, 100).await.refusal(), (503, "unavailable"));
+    }
+    assert_eq!(site.balance(payer).await, (1_000, 0));
+    assert_eq!(site.merchant.get("/readyz").await.expect(200)["store"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_storage_is_gone_nobody_waits_and_afterwards_it_goes_on() {
+    let site = Site::start().await;
+    let payer = site.payer("ada", 10_000).await;
+    let (taken, waiting) = (site.code(payer).await, site.code(payer).await);
+    let gate = Gate::default();
+    site.store.faults().order(Fault::Stall(gate.clone()));
+    let (one, other) = tokio::join!(site.charge(&taken, "o1", 100), site.charge(&waiting, "o2", 100));
+    // One hangs in its batch; the other is with it, or behind it and was never taken.
+    let mut codes = [one.refusal().1, other.refusal().1];
+    codes.sort();
+    assert_eq!(codes[0], "outcome_unknown");
+    assert!(["outcome_unknown", "unavailable"].contains(&codes[1]), "{codes:?}");
+    gate.open();
+    // The same reference again finds out, whatever had happened.
+    for (code, order) in [(&taken, "o1"), (&waiting, "o2")] {
+        let mut reply = site.charge(code, order, 100).await;
+        while reply.status == 503 {
+            reply = site.charge(code, order, 100).await;
+        }
+        assert!([200, 201].contains(&reply.status), "{reply:?}");
+    }
+    assert_eq!(site.balance(payer).await, (9_800, 0));
+    site.check_books().await;
+}

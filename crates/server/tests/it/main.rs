@@ -1,0 +1,13 @@
+//! Payments over HTTP: the real router on a fresh database. A passed verification and a device key are written
+//! through the store's own transactions, so that no matcher is needed.
+
+mod confirmation;
+mod documents;
+mod failure;
+mod hold;
+mod ledger;
+mod limit;
+mod payment;
+mod returning;
+mod settlement;
+mod site;

@@ -1,0 +1,278 @@
+//! A test site with a running server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use selfsame_api::client::{Client, ClientError, Credentials, DeviceKey};
+use selfsame_domain::account::IdentifierKind;
+use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
+use selfsame_domain::envelope::KeyEncryptionKey;
+use selfsame_domain::id::{AccountId, KeyId, MerchantId, StoreId, TerminalId, VerificationId};
+use selfsame_domain::limit::BusinessDay;
+use selfsame_domain::sensor::{Modality, SensorGrade};
+use selfsame_domain::site::Mode;
+use selfsame_domain::terminal::Purpose;
+use selfsame_domain::timing::Timings;
+use selfsame_domain::verification::{Policy, State};
+use selfsame_server::setup::{NewSite, create_site};
+use selfsame_server::{Config, Secrets, Server};
+use selfsame_store::{Lookup, NewVerification, Store, Terminal, Verification};
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+/// Longer than the server ever takes to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).unwrap();
+    bytes
+}
+
+/// An answer, good or bad.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) replayed: bool,
+    pub(crate) body: Value,
+}
+
+impl Reply {
+    fn of(answer: Result<(u16, bool, Value), ClientError>) -> Self {
+        match answer {
+            Ok((status, replayed, body)) => Self { status, replayed, body },
+            Err(error) => {
+                let problem = error.problem().unwrap_or_else(|| panic!("no answer: {error:?}"));
+                let body = serde_json::to_value(problem).unwrap();
+                Self { status: problem.status, replayed: false, body }
+            }
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        self.body
+    }
+
+    /// Status, code, and for declines their reason.
+    pub(crate) fn refusal(&self) -> (u16, &str) {
+        let code = self.body["decline_code"].as_str().or(self.body["code"].as_str());
+        (self.status, code.unwrap_or_default())
+    }
+}
+
+/// Somebody who calls.
+#[derive(Clone)]
+pub(crate) struct Caller(pub(crate) Client);
+
+impl Caller {
+    pub(crate) async fn post(&self, path: &str, body: impl Serialize) -> Reply {
+        let answer = self.0.post_answer::<Value>(path, &body, TIMEOUT).await;
+        Reply::of(answer.map(|answer| (answer.status, answer.replayed, answer.body)))
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Reply {
+        Reply::of(self.0.put(path, &body, TIMEOUT).await.map(|body| (200, false, body)))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        Reply::of(self.0.get(path, TIMEOUT).await.map(|body| (200, false, body)))
+    }
+
+    pub(crate) async fn text(&self, path: &str) -> String {
+        String::from_utf8(self.0.get_bytes(path, TIMEOUT).await.unwrap()).unwrap()
+    }
+}
+
+pub(crate) struct Site {
+    pub(crate) store: Arc<Store>,
+    pub(crate) base: String,
+    pub(crate) operator: Caller,
+    pub(crate) merchant: Caller,
+    pub(crate) till: Caller,
+    pub(crate) merchant_id: MerchantId,
+    pub(crate) terminal: TerminalId,
+    store_id: StoreId,
+    clock: Arc<AdvancingClock<SystemClock>>,
+    _folder: tempfile::TempDir,
+}
+
+fn bearer(base: &str, key: &str, clock: &Arc<AdvancingClock<SystemClock>>) -> Caller {
+    let credentials = Credentials::Bearer(selfsame_api::merchant::Secret(key.to_owned()));
+    Caller(Client::tcp(base, credentials, clock.clone()))
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        Self::start_in(Mode::Test).await
+    }
+
+    pub(crate) async fn start_in(mode: Mode) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(AdvancingClock::new(SystemClock));
+        // Every test begins at noon, so that none runs over midnight.
+        let noon = Duration::from_secs(36 * 3600);
+        clock.advance(noon - clock.now().since(BusinessDay::default().start(clock.now())));
+        let (site_database, keys_database) = (folder.path().join("site.db"), folder.path().join("keys.db"));
+        let new = NewSite {
+            mode,
+            currency: "EUR".parse().unwrap(),
+            merchant_name: "North Canteen".to_owned(),
+            store_name: "Main hall".to_owned(),
+        };
+        let created = create_site(&site_database, &keys_database, new, clock.now()).await.unwrap();
+        let config = Config {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            site_database,
+            keys_database,
+            matcher_socket: folder.path().join("no-matcher.sock"),
+            secrets: Secrets {
+                code_pepper: Zeroizing::new([1; 32]),
+                identifier_pepper: Zeroizing::new([2; 32]),
+                profile_key: KeyEncryptionKey::new(Zeroizing::new([3; 32])),
+            },
+            code_prefix: None,
+            code_lifetime_seconds: 60,
+            amount_minor_max: 50_000,
+            pass_lifetime_seconds: 300,
+            policy: Policy::DEFAULT,
+            colour_flash: false,
+        };
+        let server = Server::bind(config, clock.clone()).await.unwrap();
+        let (store, base) = (server.store(), format!("http://{}", server.address()));
+        tokio::spawn(server.serve(std::future::pending()));
+        let device = SigningKey::from_bytes(&random());
+        let code: String =
+            created.till.activation_code.0.chars().filter(char::is_ascii_alphanumeric).collect();
+        let (hash, key_id) = (Sha256::digest(code.as_bytes()).into(), KeyId::new(clock.now(), random()));
+        let public_key = device.verifying_key().to_bytes();
+        let terminal = created.till.terminal;
+        store.activate_terminal(terminal, hash, key_id, public_key, clock.now()).await.unwrap().unwrap();
+        let device = DeviceKey { key_id: key_id.to_string(), signing_key: device };
+        let till = Client::tcp(&base, Credentials::Device(Arc::new(device)), clock.clone());
+        Self {
+            operator: bearer(&base, &created.operator_key.0, &clock),
+            merchant: bearer(&base, &created.merchant_key.0, &clock),
+            till: Caller(till),
+            merchant_id: created.merchant,
+            terminal,
+            store_id: created.store,
+            store,
+            base,
+            clock,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn bearer(&self, key: &str) -> Caller {
+        bearer(&self.base, key, &self.clock)
+    }
+
+    /// A second person at the operator.
+    pub(crate) async fn second_person(&self) -> Caller {
+        let key = self.operator.post("/v1/operator-keys", json!({})).await.expect(201);
+        self.bearer(key["key"].as_str().unwrap())
+    }
+
+    pub(crate) async fn advance(&self, seconds: u64) {
+        self.operator.post("/v1/test-clock/advance", json!({ "seconds": seconds })).await.expect(200);
+    }
+
+    /// An account with money.
+    pub(crate) async fn payer(&self, name: &str, balance: i64) -> AccountId {
+        let account = json!({ "request_ref": name, "display_name": name, "member_number": name });
+        let account = self.operator.post("/v1/accounts", account).await.expect(201);
+        let id: AccountId = account["id"].as_str().unwrap().parse().unwrap();
+        if balance > 0 {
+            self.top_up(id, &format!("seed-{name}"), balance).await.expect(201);
+        }
+        id
+    }
+
+    pub(crate) async fn top_up(&self, account: AccountId, reference: &str, minor: i64) -> Reply {
+        let body = json!({ "top_up_ref": reference, "account": account, "amount": eur(minor) });
+        self.operator.post("/v1/top-ups", body).await
+    }
+
+    pub(crate) async fn balance(&self, account: AccountId) -> (i64, i64) {
+        let found = self.operator.get(&format!("/v1/accounts/{account}")).await.expect(200);
+        let wallet = &found["wallets"][0];
+        (wallet["balance_minor"].as_i64().unwrap(), wallet["held_minor"].as_i64().unwrap())
+    }
+
+    /// A pass of this account at the till, as a finger would have brought about.
+    pub(crate) async fn pass(&self, account: AccountId) -> VerificationId {
+        let now = self.clock.now();
+        let terminal = Terminal {
+            terminal: self.terminal,
+            store: self.store_id,
+            merchant: self.merchant_id,
+            purpose: Purpose::Till,
+        };
+        let verification = VerificationId::new(now, random());
+        let new = NewVerification {
+            verification,
+            terminal,
+            request_ref: verification.to_string().parse().unwrap(),
+            modality: Modality::Finger,
+            sensor_grade: SensorGrade::Simulated,
+            lookup: Lookup { kind: IdentifierKind::MemberNumber, mac: [0; 32] },
+            refused: None,
+            nonce: random(),
+            attempts: 3,
+            challenge: None,
+            expires_at: now + Duration::from_secs(60),
+        };
+        let opened = self.store.create_verification(new, now).await.unwrap();
+        let passed = Verification {
+            state: State::Passed,
+            account: Some(account),
+            expires_at: now + Duration::from_secs(300),
+            nonce: None,
+            timings: Timings::default(),
+            ..opened
+        };
+        assert!(self.store.conclude_verification(passed).await.unwrap());
+        verification
+    }
+
+    /// The code of a pass.
+    pub(crate) async fn code_of(&self, verification: VerificationId) -> String {
+        let device = json!({ "kind": "test", "version": "1", "register": "return" });
+        let body = json!({ "request_ref": "code", "verification": verification, "device": device });
+        let code = self.till.post("/v1/payment-codes", body).await.expect(201);
+        code["digits"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn code(&self, account: AccountId) -> String {
+        self.code_of(self.pass(account).await).await
+    }
+
+    pub(crate) async fn charge(&self, code: &str, order: &str, minor: i64) -> Reply {
+        let body = json!({ "order_ref": order, "code": code, "amount": eur(minor) });
+        self.merchant.post("/v1/payments", body).await
+    }
+
+    /// A charge of a new code that succeeds; answers the payment's id.
+    pub(crate) async fn paid(&self, account: AccountId, order: &str, minor: i64) -> String {
+        let code = self.code(account).await;
+        let payment = self.charge(&code, order, minor).await.expect(201);
+        payment["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The books must be right whatever happened: sums are zero, wallets are their rows, the chain verifies.
+    pub(crate) async fn check_books(&self) {
+        let balance = self.operator.get("/v1/ledger/trial-balance").await.expect(200);
+        assert_eq!((&balance["sum_minor"], &balance["wallets_that_differ"]), (&json!(0), &json!(0)));
+        let chain = self.operator.get("/v1/ledger/chain").await.expect(200);
+        assert!(chain["slots"].as_array().unwrap().iter().all(|slot| slot["error"].is_null()), "{chain}");
+    }
+}
+
+pub(crate) fn eur(minor: i64) -> Value {
+    json!({ "minor": minor, "currency": "EUR" })
+}
