@@ -1,78 +1,53 @@
 //! Frames of an enrolment become templates.
 
-use std::num::NonZeroU32;
-
 use selfsame_api::matcher::{ExtractionRequest, ExtractionResponse, SealedTemplate, WrappedKey};
-use selfsame_biometrics::finger::{
-    ALGORITHM, Extracted, Prepared, Rejection, VERSION, extract as extract_finger,
-};
 use selfsame_domain::envelope::SubjectKey;
-use selfsame_domain::sensor::Modality;
 use selfsame_domain::timing::Timings;
-use selfsame_domain::verification::{CalibrationPoint, Fault, Policy, Score};
+use selfsame_domain::verification::Fault;
 
+use crate::algorithm::{Enrolled, Unusable};
 use crate::template::{new_key, seal, unwrap_key};
-use crate::{Keys, finger, frame};
+use crate::{Matcher, frame};
 
-/// Extracts every frame; all must be usable and show the same finger.
-pub(crate) fn extract(keys: &Keys, request: &ExtractionRequest) -> ExtractionResponse {
-    if request.context.modality != Modality::Finger || request.templates.len() != request.frames.len() {
-        tracing::error!("an extraction request that this matcher cannot answer");
-        return ExtractionResponse::Fault { fault: Fault::MatcherUnavailable };
-    }
-    let images = match frame::open(&keys.opening, &request.context, &request.frames, &mut Timings::default())
-    {
-        Ok(images) => images,
-        Err(fault) => return ExtractionResponse::Fault { fault },
-    };
-    let mut extracted: Vec<Extracted> = Vec::with_capacity(images.len());
-    for (frame, image) in images.iter().enumerate() {
-        match extract_finger(image) {
-            Ok(print) => extracted.push(print),
-            Err(rejection) => return rejected(frame, rejection),
+/// Extracts every frame; all must be usable and show the same finger or face.
+pub(crate) fn extract(matcher: &Matcher, request: &ExtractionRequest) -> ExtractionResponse {
+    match try_extract(matcher, request) {
+        Ok(response) => response,
+        Err(Unusable::Rejected { frame, reason }) => {
+            ExtractionResponse::Rejected { frame, reason: reason.to_owned() }
         }
+        Err(Unusable::Fault(fault)) => ExtractionResponse::Fault { fault },
     }
-    if let Some(frame) = foreign_frame(&extracted) {
-        return ExtractionResponse::Rejected { frame, reason: "different_finger".to_owned() };
-    }
-    let (key, wrapped) = match account_key(keys, request) {
-        Ok(pair) => pair,
-        Err(fault) => return ExtractionResponse::Fault { fault },
-    };
-    let templates = extracted.iter().zip(&request.templates).map(|(print, id)| {
-        let bytes = zeroize::Zeroizing::new(print.template.to_bytes());
-        seal(&key, *id, request.account, request.instance, (ALGORITHM, VERSION), &bytes)
-    });
-    let templates: Vec<SealedTemplate> = templates.collect();
-    let qualities = extracted.iter().map(|print| print.quality).collect();
-    ExtractionResponse::Extracted { templates, qualities, key: wrapped }
 }
 
-fn rejected(frame: usize, rejection: Rejection) -> ExtractionResponse {
-    ExtractionResponse::Rejected { frame, reason: rejection.code().to_owned() }
+fn try_extract(matcher: &Matcher, request: &ExtractionRequest) -> Result<ExtractionResponse, Unusable> {
+    let modality = request.context.modality;
+    let algorithm =
+        matcher.algorithms.of(modality).filter(|_| request.templates.len() == request.frames.len());
+    let algorithm = algorithm.ok_or_else(|| {
+        tracing::error!(%modality, "an extraction request that this matcher cannot answer");
+        Fault::MatcherUnavailable
+    })?;
+    let opened = frame::open(&matcher.opening, &request.context, &request.frames, &mut Timings::default())?;
+    let Enrolled { templates, qualities, attack } = algorithm.enrol(&opened, request.context.sensor_grade)?;
+    let (key, wrapped) = account_key(matcher, request)?;
+    let description = algorithm.description();
+    let named = (description.name.as_str(), description.version);
+    let templates: Vec<SealedTemplate> = templates
+        .iter()
+        .zip(&request.templates)
+        .map(|(bytes, id)| seal(&key, *id, request.account, request.instance, named, bytes))
+        .collect();
+    Ok(ExtractionResponse::Extracted { templates, qualities, attack, key: wrapped })
 }
 
-fn account_key(keys: &Keys, request: &ExtractionRequest) -> Result<(SubjectKey, WrappedKey), Fault> {
+fn account_key(matcher: &Matcher, request: &ExtractionRequest) -> Result<(SubjectKey, WrappedKey), Fault> {
     match &request.key {
-        None => Ok(new_key(&keys.template, request.account)),
+        None => Ok(new_key(&matcher.template, request.account)),
         Some(key) if key.account == request.account => {
-            let opened = unwrap_key(&keys.template, key).map_err(|_| Fault::MatcherUnavailable)?;
+            let opened = unwrap_key(&matcher.template, key).map_err(|_| Fault::MatcherUnavailable)?;
             Ok((opened, key.clone()))
         }
         Some(_) => Err(Fault::MatcherUnavailable),
     }
-}
-
-/// The first frame that is not the finger of the frame before the rest: a person who changes fingers in the middle
-/// would open the account to both. Judged at the threshold of one comparison.
-fn foreign_frame(extracted: &[Extracted]) -> Option<usize> {
-    let points: Vec<_> = finger::thresholds()
-        .iter()
-        .map(|point| CalibrationPoint { fmr_ppb: point.fmr_ppb, threshold: Score(point.threshold) })
-        .collect();
-    let threshold = Policy::DEFAULT.threshold(&points, NonZeroU32::MIN)?;
-    let (first, others) = extracted.split_first()?;
-    let prepared = Prepared::new(vec![first.template.clone()]);
-    let alike = |print: &Extracted| prepared.score(&print.template).0 >= threshold.0;
-    others.iter().position(|print| !alike(print)).map(|index| index + 1)
 }

@@ -4,8 +4,10 @@
 //! server selected. Frames and templates live in memory for the length of one request. Called by the server only,
 //! over the site's own Unix socket; knows nothing of money, names or phone numbers.
 
+mod algorithm;
 mod comparison;
 mod extraction;
+mod face;
 mod finger;
 mod frame;
 mod template;
@@ -24,15 +26,24 @@ use selfsame_api::matcher::{
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::sealing::OpeningKey;
 use selfsame_api::serve::{Json, bind_unix, serve_unix, with_fallbacks};
+use selfsame_biometrics::model_pack::{ModelPack, PackError};
 use selfsame_domain::envelope::KeyEncryptionKey;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use crate::algorithm::Algorithms;
+use crate::face::Face;
+
 /// Largest request: eight frames of a megabyte and 1,280 templates of a few kilobytes, in base64.
 const BODY_BYTES_MAX: usize = 24 << 20;
 
-/// Requests that are worked on at a time. One per core of the small machines that sites run on, less one for payments.
+/// Requests that are worked on at a time: one per core of the small machines that sites run on. The process runs at a
+/// lower priority than the server, so that charges do not wait for pictures.
 const PARALLEL: usize = 2;
+
+/// Requests that may wait for those. At a tenth of a second each, the last one waits for less than half a second;
+/// beyond that callers hear `matcher_busy` at once.
+const WAITING_MAX: usize = 8;
 
 /// What the matcher is told at start.
 pub struct Config {
@@ -42,6 +53,8 @@ pub struct Config {
     pub opening_seed: Zeroizing<[u8; 32]>,
     /// Wraps the keys of templates. Only this process has it.
     pub template_key: KeyEncryptionKey,
+    /// The networks for faces; without them faces are not compared.
+    pub face_pack: Option<ModelPack>,
 }
 
 /// Why the matcher does not run.
@@ -55,20 +68,27 @@ pub enum MatcherError {
         /// Why.
         source: io::Error,
     },
+    /// The networks of the face pack are no networks that we can run.
+    #[error("the face model pack cannot be used")]
+    Pack(#[from] PackError),
     /// Serving failed.
     #[error("the matcher stopped serving")]
     Serve(#[source] io::Error),
 }
 
-/// The keys of this process.
-struct Keys {
+/// Keys and algorithms of this process.
+struct Matcher {
     opening: OpeningKey,
     template: KeyEncryptionKey,
+    algorithms: Algorithms,
 }
 
 #[derive(Clone)]
 struct App {
-    keys: Arc<Keys>,
+    matcher: Arc<Matcher>,
+    /// One for each request that is here.
+    places: Arc<Semaphore>,
+    /// One for each request that is worked on.
     permits: Arc<Semaphore>,
 }
 
@@ -86,8 +106,17 @@ pub async fn run(
 ) -> Result<(), MatcherError> {
     let listen = |source| MatcherError::Listen { socket: config.socket.clone(), source };
     let listener = bind_unix(&config.socket).map_err(listen)?;
-    let keys = Keys { opening: OpeningKey::from_seed(&config.opening_seed), template: config.template_key };
-    let app = App { keys: Arc::new(keys), permits: Arc::new(Semaphore::new(PARALLEL)) };
+    let face = config.face_pack.as_ref().map(|pack| Face::new(pack, PARALLEL)).transpose()?;
+    let matcher = Matcher {
+        opening: OpeningKey::from_seed(&config.opening_seed),
+        template: config.template_key,
+        algorithms: Algorithms::new(face),
+    };
+    let app = App {
+        matcher: Arc::new(matcher),
+        places: Arc::new(Semaphore::new(PARALLEL + WAITING_MAX)),
+        permits: Arc::new(Semaphore::new(PARALLEL)),
+    };
     let router = Router::new()
         .route("/v1/matcher", get(describe))
         .route("/v1/comparisons", post(compare))
@@ -98,34 +127,38 @@ pub async fn run(
 }
 
 async fn describe(State(app): State<App>) -> Json<Description> {
-    Json(Description { key: app.keys.opening.public().clone(), algorithms: vec![finger::algorithm()] })
+    let Matcher { opening, algorithms, .. } = &*app.matcher;
+    Json(Description { key: opening.public().clone(), algorithms: algorithms.descriptions() })
 }
 
 async fn compare(
     State(app): State<App>,
     Json(request): Json<ComparisonRequest>,
 ) -> Result<Json<ComparisonResponse>, Problem> {
-    work(&app, move |keys| comparison::compare(keys, &request)).await.map(Json)
+    work(&app, move |matcher| comparison::compare(matcher, &request)).await.map(Json)
 }
 
 async fn extract(
     State(app): State<App>,
     Json(request): Json<ExtractionRequest>,
 ) -> Result<Json<ExtractionResponse>, Problem> {
-    work(&app, move |keys| extraction::extract(keys, &request)).await.map(Json)
+    work(&app, move |matcher| extraction::extract(matcher, &request)).await.map(Json)
 }
 
-/// Runs image work away from the threads that answer, a few at a time. A panic in it fails its own request only.
+/// Runs image work away from the threads that answer, a few at a time; refuses what would have to wait for long. A
+/// panic in it fails its own request only.
 async fn work<T: Send + 'static>(
     app: &App,
-    work: impl FnOnce(&Keys) -> T + Send + 'static,
+    work: impl FnOnce(&Matcher) -> T + Send + 'static,
 ) -> Result<T, Problem> {
     let unavailable = || Problem::new(ProblemCode::Internal);
+    let place = app.places.clone().try_acquire_owned();
+    let place = place.map_err(|_| Problem::new(ProblemCode::MatcherBusy))?;
     let permit = app.permits.clone().acquire_owned().await.map_err(|_| unavailable())?;
-    let keys = app.keys.clone();
+    let matcher = app.matcher.clone();
     let task = tokio::task::spawn_blocking(move || {
-        let value = work(&keys);
-        drop(permit);
+        let value = work(&matcher);
+        drop((place, permit));
         value
     });
     task.await.map_err(|_| unavailable())

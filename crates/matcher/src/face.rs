@@ -1,0 +1,293 @@
+//! Faces: found, judged, looked at for attacks, and compared by the embedding of a model pack.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use selfsame_api::matcher::{Algorithm as Description, CalibrationPoint};
+use selfsame_biometrics::color_image::{ColorImage, Limits, decode};
+use selfsame_biometrics::face::{
+    ALGORITHM, FacePipeline, Located, Prepared, Retry, Template, Thumbprint, VERSION, flash, least_difference,
+};
+use selfsame_biometrics::model_pack::{ModelId, ModelPack, PackError};
+use selfsame_domain::challenge::{Challenge, FlashColour};
+use selfsame_domain::sensor::{Modality, SensorGrade};
+use selfsame_domain::timing::{Stage, Timings};
+use selfsame_domain::verification::{AttackEvidence, Fault};
+use zeroize::Zeroizing;
+
+use crate::algorithm::{Algorithm, Enrolled, Probe, Samples, Unusable};
+use crate::finger::same_threshold;
+use crate::frame::OpenedFrame;
+
+/// Frames that the attack detectors look at; with a challenge there are more.
+const ATTACK_FRAMES: usize = 3;
+
+/// The top of all scores on the wire.
+const SCALE: f32 = 10_000.0;
+
+/// The face algorithm of a pack, once for every request that is worked on at a time.
+pub(crate) struct Face {
+    description: Description,
+    model: ModelId,
+    idle: Mutex<Vec<FacePipeline>>,
+    returned: Condvar,
+}
+
+/// A pipeline on loan.
+struct Loan<'a> {
+    face: &'a Face,
+    pipeline: Option<FacePipeline>,
+}
+
+impl std::ops::Deref for Loan<'_> {
+    type Target = FacePipeline;
+    fn deref(&self) -> &FacePipeline {
+        self.pipeline.as_ref().expect("given back only when the loan ends")
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        if let Some(pipeline) = self.pipeline.take() {
+            self.face.idle.lock().unwrap_or_else(PoisonError::into_inner).push(pipeline);
+            self.face.returned.notify_one();
+        }
+    }
+}
+
+/// A frame with the face in it.
+struct Seen {
+    image: ColorImage,
+    located: Located,
+    offset_ms: u32,
+}
+
+impl Face {
+    /// Loads the networks of a checked pack `parallel` times: one pipeline runs on one thread.
+    pub(crate) fn new(pack: &ModelPack, parallel: usize) -> Result<Self, PackError> {
+        let pipelines =
+            (0..parallel.max(1)).map(|_| FacePipeline::new(pack)).collect::<Result<Vec<_>, _>>()?;
+        let model = pipelines[0].model();
+        let point = |point: &selfsame_biometrics::face::CalibrationPoint| CalibrationPoint {
+            fmr_ppb: point.fmr_ppb,
+            threshold: point.threshold.0,
+        };
+        let description = Description {
+            modality: Modality::Face,
+            // The model is part of the name: templates of another one are told apart before they are decrypted.
+            name: format!("{ALGORITHM}/{model}"),
+            version: VERSION,
+            calibration: pipelines[0].calibration().iter().map(point).collect(),
+        };
+        Ok(Self { description, model, idle: Mutex::new(pipelines), returned: Condvar::new() })
+    }
+
+    /// Waits for a pipeline; as many requests are let in as there are.
+    fn pipeline(&self) -> Loan<'_> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(pipeline) = idle.pop() {
+                return Loan { face: self, pipeline: Some(pipeline) };
+            }
+            idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn broken(error: &selfsame_biometrics::face::Fault) -> Fault {
+    tracing::error!(%error, "a network of the face pack failed");
+    Fault::MatcherUnavailable
+}
+
+fn picture(frame: &OpenedFrame) -> Result<ColorImage, Fault> {
+    decode(&frame.image, Limits::FRAME).map_err(|error| {
+        tracing::warn!(%error, "a frame is no usable image");
+        Fault::ImageInvalid
+    })
+}
+
+fn rejected(frame: usize, retry: Retry) -> Unusable {
+    Unusable::Rejected { frame, reason: retry.code() }
+}
+
+/// Finds the face in every frame. At least half of them must be usable, and the first reason stands for the rest.
+fn locate(pipeline: &FacePipeline, images: Vec<(ColorImage, u32)>) -> Result<Vec<Seen>, Unusable> {
+    let frames = images.len();
+    let mut seen = Vec::with_capacity(frames);
+    let mut reason = None;
+    for (frame, (image, offset_ms)) in images.into_iter().enumerate() {
+        match pipeline.locate(&image).map_err(|error| broken(&error))? {
+            Ok(located) => seen.push(Seen { image, located, offset_ms }),
+            Err(retry) => reason = reason.or(Some(rejected(frame, retry))),
+        }
+    }
+    match reason {
+        Some(reason) if seen.len() * 2 < frames || seen.is_empty() => Err(reason),
+        _ => Ok(seen),
+    }
+}
+
+/// Frames for the attack detectors, spread over all of them, the one that becomes the template among them.
+fn attack_frames(count: usize, template: usize) -> Vec<usize> {
+    let wanted = count.min(ATTACK_FRAMES);
+    let mut chosen: Vec<usize> = (0..wanted).map(|index| index * count / wanted).collect();
+    if !chosen.contains(&template) {
+        let nearest = chosen.iter_mut().min_by_key(|index| index.abs_diff(template));
+        nearest.into_iter().for_each(|index| *index = template);
+    }
+    chosen
+}
+
+/// What the attack detectors, the difference between frames and the challenge say. `template` is the frame that is
+/// compared: its own score counts when it is the lower one, or else one picture of somebody could hide among frames of
+/// a living accomplice.
+fn evidence(
+    pipeline: &FacePipeline,
+    seen: &[Seen],
+    template: usize,
+    challenge: Option<&Challenge>,
+) -> Result<AttackEvidence, Fault> {
+    let chosen = attack_frames(seen.len(), template);
+    let mut scores = Vec::with_capacity(chosen.len());
+    let mut template_score = 0.0;
+    for index in &chosen {
+        let score = pipeline.liveness(&seen[*index].image, &seen[*index].located).map_err(|e| broken(&e))?;
+        scores.push(score);
+        if *index == template {
+            template_score = score;
+        }
+    }
+    let mean = scores.iter().sum::<f32>() / scores.len().max(1) as f32;
+    let thumbprints: Vec<Thumbprint> = seen.iter().map(|seen| Thumbprint::of(&seen.image)).collect();
+    let scale = |share: f32| (share.clamp(0.0, 1.0) * SCALE) as u16;
+    Ok(AttackEvidence {
+        live_score: scale(mean.min(template_score)),
+        frames: u32::try_from(scores.len()).unwrap_or(u32::MAX),
+        frame_difference_min: least_difference(&thumbprints).map(|difference| scale(difference / 255.0)),
+        challenge_answered: challenge.map(|challenge| is_answered(challenge, seen)),
+    })
+}
+
+/// Whether the frames show the colours of a challenge, one frame for each at least.
+fn is_answered(challenge: &Challenge, seen: &[Seen]) -> bool {
+    let mut channels = Vec::new();
+    let mut skin = Vec::new();
+    for (step, colour) in challenge.colours.iter().enumerate() {
+        let frame = seen.iter().find(|seen| challenge.step_at(seen.offset_ms) == Some(step));
+        let Some(lit) = frame.and_then(|seen| flash::skin_colour(&seen.image, &seen.located)) else {
+            return false;
+        };
+        channels.push(match colour {
+            FlashColour::Red => 0,
+            FlashColour::Green => 1,
+            FlashColour::Blue => 2,
+        });
+        skin.push(lit);
+    }
+    flash::is_reflected(&channels, &skin)
+}
+
+struct FaceSamples {
+    prepared: Prepared,
+    model: ModelId,
+}
+
+impl Samples for FaceSamples {
+    fn count(&self) -> usize {
+        self.prepared.samples()
+    }
+
+    fn score(&self, template: &[u8]) -> Option<u16> {
+        let template = Template::from_bytes(template, self.model).ok()?;
+        Some(self.prepared.score(&template).0)
+    }
+}
+
+impl Algorithm for Face {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn enrol(&self, frames: &[OpenedFrame], grade: SensorGrade) -> Result<Enrolled, Unusable> {
+        let pipeline = self.pipeline();
+        let mut seen = Vec::with_capacity(frames.len());
+        for (frame, opened) in frames.iter().enumerate() {
+            let image = picture(opened)?;
+            let located = pipeline.locate(&image).map_err(|error| broken(&error))?;
+            let located = located.map_err(|retry| rejected(frame, retry))?;
+            seen.push(Seen { image, located, offset_ms: opened.offset_ms });
+        }
+        let mut templates: Vec<Template> = Vec::with_capacity(seen.len());
+        for (frame, seen) in seen.iter().enumerate() {
+            let template = pipeline.template(&seen.image, &seen.located).map_err(|error| broken(&error))?;
+            templates.push(template.map_err(|retry| rejected(frame, retry))?);
+        }
+        if let (Some((first, others)), Some(threshold)) =
+            (templates.split_first(), same_threshold(&self.description))
+        {
+            let prepared = Prepared::new(vec![first.clone()]);
+            if let Some(index) = others.iter().position(|other| prepared.score(other).0 < threshold.0) {
+                return Err(Unusable::Rejected { frame: index + 1, reason: "different_face" });
+            }
+        }
+        // Photos of files are enrolled on test sites only, and are no living person by nature.
+        let attack = match grade {
+            SensorGrade::Simulated => None,
+            _ => Some(evidence(&pipeline, &seen, 0, None)?),
+        };
+        Ok(Enrolled {
+            qualities: templates.iter().map(Template::quality).collect(),
+            templates: templates.iter().map(|template| Zeroizing::new(template.to_bytes())).collect(),
+            attack,
+        })
+    }
+
+    fn probe(
+        &self,
+        frames: &[OpenedFrame],
+        challenge: Option<&Challenge>,
+        timings: &mut Timings,
+    ) -> Result<Probe, Unusable> {
+        let started = Instant::now();
+        let images = frames.iter().map(|frame| Ok((picture(frame)?, frame.offset_ms)));
+        let images = images.collect::<Result<Vec<_>, Fault>>()?;
+        timings.add(Stage::Open, started.elapsed());
+        let pipeline = self.pipeline();
+        let started = Instant::now();
+        let seen = locate(&pipeline, images)?;
+        timings.add(Stage::Detection, started.elapsed());
+        let best =
+            (0..seen.len()).max_by_key(|index| (seen[*index].located.quality, std::cmp::Reverse(*index)));
+        let best = best.expect("an attempt without a usable frame was rejected");
+        let started = Instant::now();
+        let attack = evidence(&pipeline, &seen, best, challenge)?;
+        timings.add(Stage::AttackDetection, started.elapsed());
+        let started = Instant::now();
+        let template =
+            pipeline.template(&seen[best].image, &seen[best].located).map_err(|error| broken(&error))?;
+        let template = template.map_err(|retry| rejected(best, retry))?;
+        timings.add(Stage::Extraction, started.elapsed());
+        let samples = FaceSamples { prepared: Prepared::new(vec![template]), model: self.model };
+        Ok(Probe { samples: Box::new(samples), attack: Some(attack) })
+    }
+
+    fn probe_of_templates(&self, templates: &[Zeroizing<Vec<u8>>]) -> Option<Box<dyn Samples>> {
+        let templates = templates.iter().map(|bytes| Template::from_bytes(bytes, self.model).ok());
+        let prepared = Prepared::new(templates.collect::<Option<_>>()?);
+        Some(Box::new(FaceSamples { prepared, model: self.model }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::attack_frames;
+
+    #[test]
+    fn attack_frames_are_spread_and_hold_the_one_that_is_compared() {
+        assert_eq!(attack_frames(1, 0), [0]);
+        assert_eq!(attack_frames(3, 2), [0, 1, 2]);
+        assert_eq!(attack_frames(6, 2), [0, 2, 4]);
+        assert_eq!(attack_frames(6, 5), [0, 2, 5]);
+        assert_eq!(attack_frames(8, 7), [0, 2, 7]);
+    }
+}
