@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use selfsame_api::client::ClientError;
 use selfsame_api::enrolment::Enrolment;
-use selfsame_api::sealing::{FrameContext, ImageFormat, SealError, SealedFrame, seal};
+use selfsame_api::sealing::{FrameContext, SealError, SealedFrame, seal};
 use selfsame_api::terminal::MatcherKey;
 use selfsame_api::verification::Samples;
 use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::timing::Timings;
 
-use crate::capture::Sample;
+use crate::capture::SampleFrame;
 use crate::device::{DeviceIdentity, ServerLink};
 
 /// Longest wait for extraction and the search for duplicates.
@@ -30,16 +30,13 @@ pub enum EnrolError {
     NotOpen,
 }
 
-/// Seals samples in the order of capture.
+/// Seals frames in the order of capture.
 pub(crate) fn seal_all(
     key: &MatcherKey,
     context: &FrameContext,
-    samples: &[Sample],
+    frames: &[SampleFrame],
 ) -> Result<Vec<SealedFrame>, SealError> {
-    let sealed = samples.iter().enumerate().map(|(index, sample)| {
-        seal(key, context, index, ImageFormat::Png, sample.resolution_dpi, &sample.png)
-    });
-    sealed.collect()
+    frames.iter().enumerate().map(|(index, frame)| seal(key, context, index, frame.wire())).collect()
 }
 
 /// Sends the samples of an enrolment that the operator opened for this desk. Answers it with its new state.
@@ -48,7 +45,7 @@ pub async fn submit_enrolment(
     link: &ServerLink,
     enrolment: &Enrolment,
     sensor_grade: SensorGrade,
-    samples: &[Sample],
+    frames: &[SampleFrame],
 ) -> Result<Enrolment, EnrolError> {
     let nonce = enrolment.nonce.clone().ok_or(EnrolError::NotOpen)?;
     let context = FrameContext {
@@ -58,7 +55,7 @@ pub async fn submit_enrolment(
         modality: enrolment.modality,
         sensor_grade,
     };
-    let frames = seal_all(&identity.terminal.matcher_key, &context, samples)?;
+    let frames = seal_all(&identity.terminal.matcher_key, &context, frames)?;
     let body =
         Samples { nonce, modality: enrolment.modality, sensor_grade, frames, timings: Timings::default() };
     Ok(link.post(&format!("/v1/enrolments/{}/samples", enrolment.id), &body, TIMEOUT).await?)

@@ -8,6 +8,7 @@
 pub mod capture;
 pub mod device;
 pub mod enrolment;
+pub mod face;
 mod handover;
 mod interface;
 mod journal;

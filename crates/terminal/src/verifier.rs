@@ -25,7 +25,6 @@ use selfsame_api::verification::{Decision, Ending, NewVerification, Samples, Ver
 use selfsame_api::verifier::{CancelWake, PadInput, Progress, Verdict, VerifierStatus, Wake};
 use selfsame_domain::clock::Clock;
 use selfsame_domain::id::{SessionId, VerificationId};
-use selfsame_domain::sensor::Modality;
 use selfsame_domain::timing::{Stage, Timings};
 use selfsame_domain::verification::{Fault, State as ServerState};
 use serde::Deserialize;
@@ -50,8 +49,8 @@ const IDENTIFIERS_MAX: u32 = 3;
 pub struct VerifierConfig {
     /// Where it listens.
     pub socket: PathBuf,
-    /// Where samples come from.
-    pub source: CaptureSource,
+    /// Where samples come from, one source a modality.
+    pub sources: Vec<CaptureSource>,
     /// Who this machine is.
     pub identity: DeviceIdentity,
     /// The time.
@@ -71,7 +70,7 @@ struct Run {
 }
 
 struct Program {
-    source: CaptureSource,
+    sources: Vec<CaptureSource>,
     identity: DeviceIdentity,
     link: ServerLink,
     current: Mutex<Option<Arc<Run>>>,
@@ -89,12 +88,12 @@ pub async fn run_verifier(
         .map_err(|source| TerminalError::Listen { socket: config.socket.clone(), source })?;
     let program = Program {
         link: config.identity.link(config.clock),
-        source: config.source,
+        sources: config.sources,
         identity: config.identity,
         current: Mutex::new(None),
         counters: Mutex::new(BTreeMap::new()),
     };
-    let driver = program.source.routes();
+    let sources = program.sources.iter().fold(Router::new(), |router, source| router.merge(source.routes()));
     let router = Router::new()
         .route("/v1/verifier", get(status))
         .route("/v1/wake", post(wake))
@@ -102,7 +101,7 @@ pub async fn run_verifier(
         .route("/v1/cancel", post(cancel))
         .route("/v1/identifier", post(identifier))
         .with_state(Arc::new(program))
-        .merge(driver);
+        .merge(sources);
     // No draining: whoever waits here is told by the end of the connection, and nothing is written on this side.
     tokio::select! {
         served = async { axum::serve(listener, with_fallbacks(router)).await } => {
@@ -114,8 +113,8 @@ pub async fn run_verifier(
 
 async fn status(State(app): State<App>) -> Json<VerifierStatus> {
     Json(VerifierStatus {
-        modalities: app.source.modalities().to_vec(),
-        source: app.source.name().to_owned(),
+        modalities: app.sources.iter().map(CaptureSource::modality).collect(),
+        sources: app.sources.iter().map(|source| source.name().to_owned()).collect(),
         counters: lock(&app.counters).clone(),
     })
 }
@@ -131,6 +130,7 @@ async fn wake(State(app): State<App>, Json(wake): Json<Wake>) -> Json<Progress> 
             SessionState::AwaitingIdentifier
         },
         guidance: None,
+        challenge: None,
         verdict: None,
         timings: Timings::default(),
     };
@@ -235,7 +235,17 @@ impl Run {
     }
 
     fn enter(&self, state: SessionState, guidance: Option<String>) {
-        self.advance(|progress| (progress.state, progress.guidance) = (state, guidance));
+        self.advance(|progress| {
+            (progress.state, progress.guidance) = (state, guidance);
+            progress.challenge = None;
+        });
+    }
+
+    /// Tells the payer what to do while a sample is taken.
+    fn guide(&self, guidance: Option<&str>) {
+        if self.progress.borrow().guidance.as_deref() != guidance {
+            self.advance(|progress| progress.guidance = guidance.map(str::to_owned));
+        }
     }
 
     fn time(&self, stage: Stage, since: Instant) {
@@ -247,7 +257,9 @@ impl Run {
     /// Takes over the stages that only the server and the matcher know.
     fn take_over(&self, timings: &Timings) {
         self.progress.send_modify(|progress| {
-            for stage in [Stage::Open, Stage::Extraction, Stage::Comparison] {
+            let matchers =
+                [Stage::Open, Stage::Detection, Stage::AttackDetection, Stage::Extraction, Stage::Comparison];
+            for stage in matchers {
                 if let Some(duration) = timings.get(stage) {
                     progress.timings.set(stage, duration);
                 }
@@ -308,6 +320,7 @@ impl Broken {
                 _ => ("refused_by_server", ErrorClass::Server, false),
             },
             Broken::Fault(Fault::MatcherUnavailable) => ("matcher_unavailable", ErrorClass::Server, true),
+            Broken::Fault(Fault::MatcherBusy) => ("matcher_busy", ErrorClass::Server, true),
             Broken::Fault(Fault::SealBroken) | Broken::Seal => ("seal_broken", ErrorClass::Device, false),
             Broken::Fault(Fault::ImageInvalid) => ("image_invalid", ErrorClass::Device, true),
             Broken::Fault(Fault::CaptureUnavailable) | Broken::Capture(_) => {
@@ -359,6 +372,8 @@ async fn converse(
     wake: Wake,
     mut typed: mpsc::Receiver<Identifier>,
 ) -> Result<Verdict, Broken> {
+    let source = app.sources.iter().find(|source| source.modality() == wake.modality);
+    let source = source.ok_or(Broken::Capture(CaptureError::NoSource(wake.modality)))?;
     let mut given = wake.identifier;
     let mut round = 0;
     loop {
@@ -370,9 +385,9 @@ async fn converse(
             None => typed.recv().await.ok_or(Broken::Capture(CaptureError::GivenUp))?,
         };
         run.enter(SessionState::Verifying, None);
-        let opened = open(app, run, wake.modality, identifier, round).await?;
+        let opened = open(app, run, source, identifier, round).await?;
         *lock(&run.verification) = Some(opened.id);
-        let concluded = capture(app, run, wake.modality, opened).await?;
+        let concluded = capture(app, run, source, opened).await?;
         let ambiguous = matches!(concluded.ending, Some(Ending::Decision { decision: Decision::Ambiguous }));
         // A register that took the digits itself asks for more of them itself.
         if !ambiguous || by_register || round == IDENTIFIERS_MAX {
@@ -397,7 +412,7 @@ fn verdict(concluded: Verification) -> Verdict {
 async fn open(
     app: &App,
     run: &Run,
-    modality: Modality,
+    source: &CaptureSource,
     identifier: Identifier,
     round: u32,
 ) -> Result<Verification, Broken> {
@@ -405,8 +420,8 @@ async fn open(
     let request_ref = format!("{}.{round}", run.session);
     let new = NewVerification {
         request_ref: request_ref.parse().expect("a session id and a digit are a reference"),
-        modality,
-        sensor_grade: app.source.grade(),
+        modality: source.modality(),
+        sensor_grade: source.grade(),
         identifier,
     };
     let mut opened = app.link.post("/v1/verifications", &new, CALL_TIMEOUT).await;
@@ -422,18 +437,23 @@ async fn open(
 async fn capture(
     app: &App,
     run: &Run,
-    modality: Modality,
+    source: &CaptureSource,
     mut verification: Verification,
 ) -> Result<Verification, Broken> {
     let mut guidance = None;
     while verification.state == ServerState::Capturing {
         run.enter(SessionState::Capturing, guidance.take());
+        let challenge = verification.challenge.clone();
+        if challenge.is_some() {
+            run.advance(|progress| progress.challenge = challenge.clone());
+        }
         let since = Instant::now();
-        let sample = app.source.capture().await.map_err(Broken::Capture)?;
+        let captured = source.capture(challenge.as_ref(), |guidance| run.guide(guidance)).await;
+        let sample = captured.map_err(Broken::Capture)?;
         run.time(Stage::Capture, since);
         *lock(&app.counters).entry("samples".to_owned()).or_default() += 1;
         run.enter(SessionState::Verifying, None);
-        verification = submit_twice(app, run, modality, verification, &sample).await?;
+        verification = submit_twice(app, run, source, verification, &sample).await?;
         guidance = match &verification.ending {
             Some(Ending::Retry { reason }) => Some(reason.clone()),
             Some(Ending::Fault { fault }) => return Err(Broken::Fault(*fault)),
@@ -443,45 +463,47 @@ async fn capture(
     Ok(verification)
 }
 
-/// Submits a sample; once more after a moment if the matcher was away, which restarts within that moment.
+/// Submits a sample; once more after a moment if the matcher was away or busy, which passes within that moment.
 async fn submit_twice(
     app: &App,
     run: &Run,
-    modality: Modality,
+    source: &CaptureSource,
     verification: Verification,
     sample: &Sample,
 ) -> Result<Verification, Broken> {
-    let answered = submit(app, run, modality, verification, sample).await?;
-    let away = matches!(answered.ending, Some(Ending::Fault { fault: Fault::MatcherUnavailable }));
-    if !away || answered.state != ServerState::Capturing {
+    let answered = submit(app, run, source, verification, sample).await?;
+    let passing = [Fault::MatcherUnavailable, Fault::MatcherBusy];
+    let passing = matches!(answered.ending, Some(Ending::Fault { fault }) if passing.contains(&fault));
+    if !passing || answered.state != ServerState::Capturing {
         return Ok(answered);
     }
     tokio::time::sleep(RETRY_PAUSE).await;
-    submit(app, run, modality, answered, sample).await
+    submit(app, run, source, answered, sample).await
 }
 
 /// Seals, signs and sends one sample. If the answer is lost, the server is asked what came of it.
 async fn submit(
     app: &App,
     run: &Run,
-    modality: Modality,
+    source: &CaptureSource,
     verification: Verification,
     sample: &Sample,
 ) -> Result<Verification, Broken> {
     let nonce = verification.nonce.clone().ok_or(Broken::NonceMissing)?;
+    // The server's grade: it is above the source's own where a challenge was set.
+    let (modality, sensor_grade) = (source.modality(), verification.sensor_grade);
     let since = Instant::now();
     let context = FrameContext {
         terminal: app.identity.terminal.terminal,
         session: verification.id.to_string(),
         nonce: nonce.clone(),
         modality,
-        sensor_grade: app.source.grade(),
+        sensor_grade,
     };
-    let frames = seal_all(&app.identity.terminal.matcher_key, &context, std::slice::from_ref(sample))
-        .map_err(|_| Broken::Seal)?;
+    let frames = seal_all(&app.identity.terminal.matcher_key, &context, sample).map_err(|_| Broken::Seal)?;
     run.time(Stage::Seal, since);
     let timings = std::mem::take(&mut *lock(&run.untold));
-    let samples = Samples { nonce, modality, sensor_grade: app.source.grade(), frames, timings };
+    let samples = Samples { nonce, modality, sensor_grade, frames, timings };
     let since = Instant::now();
     let answered = send(&app.link, verification.id, &samples).await;
     run.time(Stage::Verdict, since);

@@ -1,0 +1,331 @@
+//! A camera. Its page posts frames while somebody is asked to look into it: `POST /v1/frames?at_ms=N` with a JPEG body
+//! (`image/jpeg`), answered by [`FrameAnswer`], or 409 `invalid_state` if nobody was asked, 400 or 413 if the frame
+//! cannot be read. The page sends the next frame when it has the answer to the one before.
+//!
+//! Frames are judged here, so that the payer hears at once what to do and only good ones travel: one face, near enough,
+//! lit and sharp. All frames of a sample show the face that was there first: if another one takes its place, the sample
+//! begins anew.
+
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, header};
+use axum::routing::post;
+use selfsame_api::problem::{Problem, ProblemCode};
+use selfsame_api::sealing::FRAME_BYTES_MAX;
+use selfsame_api::serve::{Json, Query, body_problem};
+use selfsame_api::verifier::FrameAnswer;
+use selfsame_domain::challenge::Challenge;
+use serde::Deserialize;
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use super::{CaptureError, Sample, SampleFrame};
+use crate::face::{FaceFinder, Found};
+use crate::lock;
+
+/// Shortest time that the frames of one sample lie apart, in milliseconds: attack detection looks for what changes.
+const SPREAD_MS: u32 = 300;
+
+/// Good frames that are kept while better ones are awaited. About 100 kB each.
+const KEPT_MAX: usize = 12;
+
+/// Least overlap of a face with the one of the frame before (intersection over union), to be taken for the same face.
+/// At ten frames a second a head does not move by half its width.
+const OVERLAP_MIN: f32 = 0.3;
+
+/// Guidance when the colours were shown but not seen in every frame: the page begins them again.
+const START_AGAIN: &str = "start_again";
+
+/// A good frame.
+struct Kept {
+    at_ms: u32,
+    found: Found,
+}
+
+/// A capture that is going on.
+struct Waiting {
+    /// Tells this capture from the one that takes its place.
+    number: u64,
+    challenge: Option<Challenge>,
+    frames: usize,
+    kept: Vec<Kept>,
+    last_ms: u32,
+    guidance: watch::Sender<Option<&'static str>>,
+    sample: oneshot::Sender<Sample>,
+}
+
+#[derive(Default)]
+struct Captures {
+    number: u64,
+    waiting: Option<Waiting>,
+}
+
+/// The place where a camera's frames arrive. At most one capture waits at a time; a later one takes its place.
+#[derive(Clone)]
+pub struct Camera {
+    finder: Arc<FaceFinder>,
+    captures: Arc<Mutex<Captures>>,
+    judging: Arc<Semaphore>,
+}
+
+impl Camera {
+    /// A camera whose frames are judged by `finder`.
+    pub fn new(finder: Arc<FaceFinder>) -> Self {
+        Self { finder, captures: Arc::default(), judging: Arc::new(Semaphore::new(1)) }
+    }
+
+    pub(super) async fn next(
+        &self,
+        challenge: Option<&Challenge>,
+        frames: usize,
+        guide: impl Fn(Option<&'static str>) + Send + Sync,
+    ) -> Result<Sample, CaptureError> {
+        let (guidance, mut guided) = watch::channel(None);
+        let (sender, mut sample) = oneshot::channel();
+        {
+            let mut captures = lock(&self.captures);
+            captures.number += 1;
+            captures.waiting = Some(Waiting {
+                number: captures.number,
+                challenge: challenge.cloned(),
+                frames,
+                kept: Vec::new(),
+                last_ms: 0,
+                guidance,
+                sample: sender,
+            });
+        }
+        loop {
+            tokio::select! {
+                sample = &mut sample => return sample.map_err(|_| CaptureError::GivenUp),
+                Ok(()) = guided.changed() => guide(*guided.borrow_and_update()),
+            }
+        }
+    }
+
+    pub(super) fn routes(&self) -> Router {
+        Router::new()
+            .route("/v1/frames", post(take_frame))
+            .layer(DefaultBodyLimit::max(FRAME_BYTES_MAX))
+            .with_state(self.clone())
+    }
+
+    /// The capture that waits now, if somebody still waits for it.
+    fn awaited(&self) -> Option<u64> {
+        let mut captures = lock(&self.captures);
+        if captures.waiting.as_ref().is_some_and(|waiting| waiting.sample.is_closed()) {
+            captures.waiting = None;
+        }
+        captures.waiting.as_ref().map(|waiting| waiting.number)
+    }
+
+    /// Takes a judged frame of the capture `number`.
+    fn take(&self, number: u64, at_ms: u32, judged: Result<Found, &'static str>) -> FrameAnswer {
+        let mut captures = lock(&self.captures);
+        let Some(waiting) = captures.waiting.as_mut().filter(|waiting| waiting.number == number) else {
+            return FrameAnswer { kept: false, enough: true, guidance: None };
+        };
+        let (kept, guidance) = waiting.take(at_ms, judged);
+        waiting.guidance.send_if_modified(|shown| std::mem::replace(shown, guidance) != guidance);
+        let enough = waiting.is_complete();
+        if enough && let Some(waiting) = captures.waiting.take() {
+            waiting.deliver();
+        }
+        FrameAnswer { kept, enough, guidance: guidance.map(str::to_owned) }
+    }
+}
+
+impl Waiting {
+    /// Keeps a good frame; answers whether it was kept and what the payer should do.
+    fn take(&mut self, at_ms: u32, judged: Result<Found, &'static str>) -> (bool, Option<&'static str>) {
+        if at_ms < self.last_ms {
+            // The page began again.
+            self.kept.clear();
+        }
+        self.last_ms = at_ms;
+        let found = match judged {
+            Ok(found) => found,
+            Err(guidance) => return (false, Some(guidance)),
+        };
+        if self.kept.last().is_some_and(|before| before.found.face.overlap(&found.face) < OVERLAP_MIN) {
+            self.kept.clear();
+        }
+        if let Some(challenge) = &self.challenge {
+            if at_ms >= challenge.duration_ms() {
+                self.kept.clear();
+                return (false, Some(START_AGAIN));
+            }
+            let Some(step) = challenge.step_at(at_ms) else { return (false, None) };
+            let same = self.kept.iter().position(|kept| challenge.step_at(kept.at_ms) == Some(step));
+            match same {
+                Some(index) if self.kept[index].found.quality >= found.quality => return (false, None),
+                Some(index) => self.kept[index] = Kept { at_ms, found },
+                None => self.kept.push(Kept { at_ms, found }),
+            }
+            return (true, None);
+        }
+        self.kept.push(Kept { at_ms, found });
+        if self.kept.len() > KEPT_MAX {
+            // The worst but the first and the last, which hold the spread.
+            let inner = 1..self.kept.len() - 1;
+            let worst =
+                inner.min_by(|a, b| self.kept[*a].found.quality.total_cmp(&self.kept[*b].found.quality));
+            worst.map(|index| self.kept.remove(index));
+        }
+        (true, None)
+    }
+
+    fn is_complete(&self) -> bool {
+        if let Some(challenge) = &self.challenge {
+            return self.kept.len() >= challenge.colours.len();
+        }
+        let spread_ms = match (self.kept.first(), self.kept.last()) {
+            (Some(first), Some(last)) => last.at_ms - first.at_ms,
+            _ => 0,
+        };
+        self.kept.len() >= self.frames && (self.frames == 1 || spread_ms >= SPREAD_MS)
+    }
+
+    /// The best frames, in the order of time.
+    fn deliver(mut self) {
+        if self.challenge.is_none() {
+            self.kept.sort_by(|a, b| b.found.quality.total_cmp(&a.found.quality));
+            self.kept.truncate(self.frames);
+        }
+        self.kept.sort_by_key(|kept| kept.at_ms);
+        let start_ms =
+            if self.challenge.is_some() { 0 } else { self.kept.first().map_or(0, |kept| kept.at_ms) };
+        let frames =
+            self.kept.into_iter().map(|kept| SampleFrame::face(kept.found.jpeg, kept.at_ms - start_ms));
+        // Whoever waited may have gone; then nobody wants the frames.
+        let _ = self.sample.send(frames.collect());
+    }
+}
+
+/// When a frame was taken.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Taken {
+    at_ms: u32,
+}
+
+async fn take_frame(
+    State(camera): State<Camera>,
+    Query(taken): Query<Taken>,
+    headers: HeaderMap,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<Json<FrameAnswer>, Problem> {
+    let body = body.map_err(|rejection| body_problem(&rejection))?;
+    if headers.get(header::CONTENT_TYPE).is_none_or(|value| value != "image/jpeg") {
+        return Err(Problem::new(ProblemCode::UnsupportedMediaType).detail("send image/jpeg"));
+    }
+    let nobody =
+        || Problem::new(ProblemCode::InvalidState).detail("nobody was asked to look into the camera");
+    let number = camera.awaited().ok_or_else(nobody)?;
+    // A page that does not wait for the answers would only make the payer wait: its frames are left out.
+    let Ok(_permit) = camera.judging.clone().try_acquire_owned() else {
+        return Ok(Json(FrameAnswer { kept: false, enough: false, guidance: None }));
+    };
+    let finder = camera.finder.clone();
+    let judged = tokio::task::spawn_blocking(move || finder.judge(&body)).await;
+    let judged = judged.map_err(|_| Problem::new(ProblemCode::Internal))?;
+    let judged = judged.map_err(|error| Problem::new(ProblemCode::InvalidRequest).detail(error))?;
+    Ok(Json(camera.take(number, taken.at_ms, judged)))
+}
+
+#[cfg(test)]
+mod tests {
+    use selfsame_biometrics::face::Rectangle;
+    use selfsame_domain::challenge::FLASH_SETTLE_MS;
+
+    use super::*;
+
+    fn found(x: f32, quality: f32) -> Found {
+        let face = Rectangle { left: x, top: 100.0, width: 100.0, height: 100.0 };
+        Found { jpeg: vec![quality as u8], quality, face }
+    }
+
+    fn waiting(frames: usize, challenge: Option<Challenge>) -> (Waiting, oneshot::Receiver<Sample>) {
+        let (sample, receiver) = oneshot::channel();
+        let guidance = watch::Sender::new(None);
+        (Waiting { number: 1, challenge, frames, kept: Vec::new(), last_ms: 0, guidance, sample }, receiver)
+    }
+
+    fn delivered(waiting: Waiting, mut receiver: oneshot::Receiver<Sample>) -> Vec<(u32, u8)> {
+        assert!(waiting.is_complete());
+        waiting.deliver();
+        receiver.try_recv().unwrap().iter().map(|frame| (frame.offset_ms, frame.image[0])).collect()
+    }
+
+    #[test]
+    fn the_best_frames_are_sent_in_the_order_of_time() {
+        let (mut waiting, receiver) = waiting(3, None);
+        for (at_ms, quality) in [(1_000, 50.0), (1_100, 90.0), (1_200, 10.0), (1_300, 70.0)] {
+            assert!(waiting.take(at_ms, Ok(found(100.0, quality))).0);
+        }
+        assert_eq!(delivered(waiting, receiver), [(0, 50), (100, 90), (300, 70)]);
+    }
+
+    #[test]
+    fn frames_of_one_moment_are_not_enough() {
+        let (mut waiting, _receiver) = waiting(3, None);
+        for at_ms in [0, 50, 100, 150, 299] {
+            waiting.take(at_ms, Ok(found(100.0, 50.0)));
+            assert!(!waiting.is_complete());
+        }
+        waiting.take(300, Ok(found(100.0, 50.0)));
+        assert!(waiting.is_complete());
+    }
+
+    #[test]
+    fn another_face_in_the_same_place_begins_the_sample_anew() {
+        let (mut waiting, _receiver) = waiting(3, None);
+        for (at_ms, x) in [(0, 100.0), (200, 110.0), (400, 400.0)] {
+            waiting.take(at_ms, Ok(found(x, 50.0)));
+        }
+        assert_eq!(waiting.kept.len(), 1);
+    }
+
+    #[test]
+    fn the_payer_hears_what_is_wrong_with_a_frame() {
+        let (mut waiting, _receiver) = waiting(1, None);
+        assert_eq!(waiting.take(0, Err("too_far")), (false, Some("too_far")));
+        assert_eq!(waiting.take(100, Ok(found(100.0, 50.0))), (true, None));
+        assert!(waiting.is_complete());
+    }
+
+    #[test]
+    fn a_challenge_wants_a_frame_of_every_colour_after_the_light_has_settled() {
+        let challenge = Challenge::draw([7; 32]);
+        let steps = challenge.colours.len() as u32;
+        let step_ms = challenge.step_ms;
+        let (mut waiting, receiver) = waiting(3, Some(challenge));
+        for step in 0..steps {
+            assert_eq!(
+                waiting.take(step * step_ms + FLASH_SETTLE_MS - 1, Ok(found(100.0, 99.0))),
+                (false, None)
+            );
+            assert!(!waiting.is_complete());
+            waiting.take(step * step_ms + FLASH_SETTLE_MS, Ok(found(100.0, 40.0)));
+            if step + 1 < steps {
+                waiting.take(step * step_ms + FLASH_SETTLE_MS + 50, Ok(found(100.0, 60.0)));
+            }
+        }
+        let delivered = delivered(waiting, receiver);
+        assert_eq!(delivered.len(), steps as usize);
+        assert!(delivered.is_sorted());
+        assert_eq!(delivered[0], (FLASH_SETTLE_MS + 50, 60));
+    }
+
+    #[test]
+    fn colours_that_were_not_all_seen_are_shown_again() {
+        let challenge = Challenge::draw([7; 32]);
+        let end_ms = challenge.duration_ms();
+        let (mut waiting, _receiver) = waiting(3, Some(challenge));
+        waiting.take(FLASH_SETTLE_MS, Ok(found(100.0, 40.0)));
+        assert_eq!(waiting.take(end_ms, Ok(found(100.0, 40.0))), (false, Some(START_AGAIN)));
+        assert!(waiting.kept.is_empty());
+    }
+}

@@ -1,0 +1,158 @@
+//! Where samples come from: a reader or camera (a real one through its driver or page, or a simulated one), or files.
+//!
+//! A driver or page connects from outside, over the verification program's Unix socket; the routes are documented in
+//! [`reader`] and [`camera`]. One source a modality; what it delivers carries the source's grade.
+
+pub mod camera;
+pub mod files;
+pub mod reader;
+
+use std::path::PathBuf;
+
+use axum::Router;
+use selfsame_api::sealing::{Frame, ImageFormat};
+use selfsame_domain::challenge::Challenge;
+use selfsame_domain::sensor::{Modality, SensorGrade};
+use zeroize::Zeroizing;
+
+use self::camera::Camera;
+use self::files::PictureFiles;
+use self::reader::Reader;
+
+/// One frame of a sample. Wiped when dropped; never printed.
+pub struct SampleFrame {
+    /// Format of the picture.
+    pub format: ImageFormat,
+    /// Dots per inch; 0 where it has no meaning (faces).
+    pub resolution_dpi: u16,
+    /// Milliseconds from the first colour of a challenge, or from the first frame.
+    pub offset_ms: u32,
+    /// The picture.
+    pub image: Zeroizing<Vec<u8>>,
+}
+
+impl SampleFrame {
+    /// A single picture of a finger, PNG.
+    pub fn finger(png: Vec<u8>, resolution_dpi: u16) -> Self {
+        Self { format: ImageFormat::Png, resolution_dpi, offset_ms: 0, image: Zeroizing::new(png) }
+    }
+
+    /// A picture of a face, JPEG.
+    pub fn face(jpeg: Vec<u8>, offset_ms: u32) -> Self {
+        Self { format: ImageFormat::Jpeg, resolution_dpi: 0, offset_ms, image: Zeroizing::new(jpeg) }
+    }
+
+    /// As it is sealed.
+    pub(crate) fn wire(&self) -> Frame<'_> {
+        Frame {
+            format: self.format,
+            resolution_dpi: self.resolution_dpi,
+            offset_ms: self.offset_ms,
+            image: &self.image,
+        }
+    }
+}
+
+/// What one capture delivers: one frame of a finger, several of a face.
+pub type Sample = Vec<SampleFrame>;
+
+/// Why nothing was captured. A fault of ours, never an attempt of the payer's.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The folder or file cannot be read.
+    #[error("failed to read the picture `{path}`")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The folder has no more pictures.
+    #[error("there are no more pictures in `{0}`")]
+    NoMorePictures(PathBuf),
+    /// The capture was given up.
+    #[error("the capture was given up")]
+    GivenUp,
+    /// No source for this modality is configured.
+    #[error("this terminal has nothing that captures a {0}")]
+    NoSource(Modality),
+}
+
+/// Where the samples of one modality come from.
+#[derive(Clone)]
+pub enum CaptureSource {
+    /// A finger reader, whose driver posts pictures.
+    External(Reader),
+    /// Synthetic fingers that touch the reader on request. Test sites only.
+    Synthetic(Reader),
+    /// A camera, whose page posts frames.
+    Browser(Camera),
+    /// Frames that a test program posts. Test sites only.
+    Posted(Camera),
+    /// Picture files in the order of their names. Test sites only.
+    File(PictureFiles),
+}
+
+impl CaptureSource {
+    /// Its name in settings.
+    pub fn name(&self) -> &'static str {
+        match self {
+            CaptureSource::External(_) => "external",
+            CaptureSource::Synthetic(_) => "synthetic",
+            CaptureSource::Browser(_) => "browser",
+            CaptureSource::Posted(_) => "posted",
+            CaptureSource::File(_) => "file",
+        }
+    }
+
+    /// What it captures.
+    pub fn modality(&self) -> Modality {
+        match self {
+            CaptureSource::External(_) | CaptureSource::Synthetic(_) => Modality::Finger,
+            CaptureSource::Browser(_) | CaptureSource::Posted(_) => Modality::Face,
+            CaptureSource::File(files) => files.modality(),
+        }
+    }
+
+    /// How far its samples can be trusted: files, generators and test programs are `simulated`.
+    pub fn grade(&self) -> SensorGrade {
+        match self {
+            CaptureSource::External(_) => SensorGrade::Finger,
+            CaptureSource::Browser(_) => SensorGrade::Rgb,
+            CaptureSource::Synthetic(_) | CaptureSource::Posted(_) | CaptureSource::File(_) => {
+                SensorGrade::Simulated
+            }
+        }
+    }
+
+    /// Waits for the next sample; `guide` is told what the payer should do meanwhile. Dropping the future frees the
+    /// reader or camera.
+    pub async fn capture(
+        &self,
+        challenge: Option<&Challenge>,
+        guide: impl Fn(Option<&'static str>) + Send + Sync,
+    ) -> Result<Sample, CaptureError> {
+        match self {
+            CaptureSource::External(reader) | CaptureSource::Synthetic(reader) => reader.next().await,
+            CaptureSource::Browser(camera) | CaptureSource::Posted(camera) => {
+                camera.next(challenge, self.frames(), guide).await
+            }
+            CaptureSource::File(files) => files.next(),
+        }
+    }
+
+    /// Frames of a face that make a sample: attack detection wants several of a camera, of a photo there is one.
+    fn frames(&self) -> usize {
+        if self.grade() == SensorGrade::Simulated { 1 } else { selfsame_api::verification::FACE_FRAMES_MIN }
+    }
+
+    /// Routes by which a driver, page or simulated finger brings samples.
+    pub fn routes(&self) -> Router {
+        match self {
+            CaptureSource::External(reader) => reader.driver_routes(),
+            CaptureSource::Synthetic(reader) => reader.press_routes(),
+            CaptureSource::Browser(camera) | CaptureSource::Posted(camera) => camera.routes(),
+            CaptureSource::File(_) => Router::new(),
+        }
+    }
+}
