@@ -3,12 +3,15 @@
 
 mod activate;
 mod amount;
+mod audit;
+mod bench;
 mod connection;
 mod demo;
 mod desk;
 mod evaluate;
 mod init;
 mod matcher;
+mod models;
 mod openapi;
 mod output;
 mod process;
@@ -39,6 +42,7 @@ Examples:
   selfsame server --site /srv/canteen        run its payment server (and the matcher beside it)
   selfsame desk --help                       accounts, top-ups, consents, enrolments, books
   selfsame till --help                       charge a payment code
+  selfsame models list                       model packs, which faces need and fingers do not
 
 Exit codes: 0 done, 1 failed, 2 used wrongly.
 SELFSAME_LOG sets what is logged, for example `warn` or `info,selfsame_store=debug`.";
@@ -65,6 +69,9 @@ enum Command {
     Desk(desk::Desk),
     Verify(verify::Verify),
     Till(till::Till),
+    Models(models::Models),
+    Audit(audit::Audit),
+    Bench(bench::Bench),
     Evaluate(evaluate::Evaluate),
     Openapi(openapi::Openapi),
     Demo(demo::Demo),
@@ -101,6 +108,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Desk(command) => command.run(&site).await?,
         Command::Verify(command) => return command.run(&site).await,
         Command::Till(command) => return command.run(&site).await,
+        Command::Models(command) => return command.run(&site).await,
+        Command::Audit(command) => command.run(&site).await?,
+        Command::Bench(command) => command.run().await?,
         Command::Evaluate(command) => command.run()?,
         Command::Openapi(command) => command.run()?,
         Command::Demo(command) => return command.run(&site).await,

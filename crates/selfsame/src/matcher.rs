@@ -4,6 +4,7 @@ use clap::Args;
 use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_matcher::Config;
 
+use crate::models::face_pack;
 use crate::process::ProcessOptions;
 use crate::site::{SecretName, Site};
 
@@ -23,8 +24,19 @@ impl Matcher {
             socket: site.socket("matcher.sock")?,
             opening_seed: site.secret(SecretName::MatcherSeed)?,
             template_key: KeyEncryptionKey::new(site.secret(SecretName::TemplateKey)?),
+            face_pack: face_pack(site, &site.settings()?)?,
         };
+        lower_priority();
         let (_stopper, stop) = self.process.start()?;
         Ok(selfsame_matcher::run(config, stop.wait()).await?)
+    }
+}
+
+/// How far the matcher steps back for the server: charges must not wait for pictures (`nice` value, 0 to 19).
+const NICENESS: i32 = 10;
+
+fn lower_priority() {
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::warn!(%error, "the matcher runs at the priority of the server");
     }
 }

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use ed25519_dalek::SigningKey;
 use selfsame_domain::clock::{AdvancingClock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
+use selfsame_server::anchor::Anchoring;
 use selfsame_server::{Config, Secrets, Server as PaymentServer, ServerError};
 
+use crate::models::face_pack;
 use crate::process::{ProcessOptions, stop};
 use crate::site::{SecretName, Site};
 use crate::supervise::ChildProcess;
@@ -35,6 +38,8 @@ impl Server {
         let clock = Arc::new(AdvancingClock::new(SystemClock));
         let server = PaymentServer::bind(config, clock).await;
         let server = server.map_err(|error| explain(error, site))?;
+        let key = SigningKey::from_bytes(&*site.secret(SecretName::AnchorKey)?);
+        let server = server.with_anchoring(Anchoring { key, file: site.anchors() });
         let url = format!("http://{}", server.address());
         site.write_run("server.url", &url)?;
         tracing::info!(server.url = url, "serving");
@@ -82,6 +87,8 @@ pub fn child_arguments(site: &Site, command: &str, process: ProcessOptions) -> V
 fn config(site: &Site) -> anyhow::Result<Config> {
     check_database(site)?;
     let settings = site.settings()?;
+    // What keeps the matcher from starting is told here, at once and to somebody who reads it.
+    face_pack(site, &settings)?;
     let secrets = Secrets {
         code_pepper: site.secret(SecretName::CodePepper)?,
         identifier_pepper: site.secret(SecretName::IdentifierPepper)?,
@@ -98,6 +105,7 @@ fn config(site: &Site) -> anyhow::Result<Config> {
         amount_minor_max: settings.server.amount_minor_max,
         pass_lifetime_seconds: settings.server.pass_lifetime_seconds,
         policy: settings.verification.policy(),
+        colour_flash: settings.verification.colour_flash,
     })
 }
 

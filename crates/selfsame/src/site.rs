@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use selfsame_domain::payment_code::Prefix;
-use selfsame_domain::verification::Policy;
+use selfsame_domain::verification::{AttackPolicy, Policy};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -38,9 +38,15 @@ pub struct Settings {
     /// When a comparison is a match.
     #[serde(default)]
     pub verification: VerificationSettings,
-    /// Where samples come from.
+    /// Where fingers come from.
     #[serde(default)]
     pub capture: CaptureSettings,
+    /// Where faces come from.
+    #[serde(default)]
+    pub camera: CameraSettings,
+    /// Model packs.
+    #[serde(default)]
+    pub models: ModelSettings,
 }
 
 macro_rules! settings {
@@ -85,6 +91,9 @@ settings! {
         score_margin: u16,
         candidates_max: usize,
         attempts_max: u32,
+        live_score_min: u16,
+        frame_difference_min: u16,
+        colour_flash: bool,
     } optional {}
 }
 
@@ -96,6 +105,20 @@ settings! {
     } optional { path: PathBuf, }
 }
 
+settings! {
+    /// Settings of the camera.
+    CameraSettings, camera {
+        source: CameraSourceKind,
+    } optional { path: PathBuf, }
+}
+
+settings! {
+    /// Settings of the model packs.
+    ModelSettings, models {
+        folder: PathBuf,
+    } optional { face: String, release_url: String, }
+}
+
 impl VerificationSettings {
     /// As the domain takes it.
     pub fn policy(&self) -> Policy {
@@ -104,11 +127,15 @@ impl VerificationSettings {
             margin: self.score_margin,
             candidates_max: self.candidates_max,
             attempts_max: self.attempts_max,
+            attack: AttackPolicy {
+                live_score_min: self.live_score_min,
+                frame_difference_min: self.frame_difference_min,
+            },
         }
     }
 }
 
-/// Where samples come from.
+/// Where fingers come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum CaptureSourceKind {
@@ -116,6 +143,20 @@ pub enum CaptureSourceKind {
     External,
     /// Generated fingers.
     Synthetic,
+    /// Pictures from files.
+    File,
+}
+
+/// Where faces come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum CameraSourceKind {
+    /// Nowhere.
+    None,
+    /// A page posts frames of its camera.
+    Browser,
+    /// A test program posts pictures.
+    Posted,
     /// Pictures from files.
     File,
 }
@@ -133,16 +174,19 @@ pub enum SecretName {
     MatcherSeed,
     /// Wraps the keys of templates.
     TemplateKey,
+    /// Signs the daily anchor of the ledger.
+    AnchorKey,
 }
 
 impl SecretName {
     /// All of them.
-    pub const ALL: [SecretName; 5] = [
+    pub const ALL: [SecretName; 6] = [
         SecretName::CodePepper,
         SecretName::IdentifierPepper,
         SecretName::ProfileKey,
         SecretName::MatcherSeed,
         SecretName::TemplateKey,
+        SecretName::AnchorKey,
     ];
 
     fn file(self) -> &'static str {
@@ -152,6 +196,7 @@ impl SecretName {
             SecretName::ProfileKey => "profile_key",
             SecretName::MatcherSeed => "matcher_seed",
             SecretName::TemplateKey => "template_key",
+            SecretName::AnchorKey => "anchor_key",
         }
     }
 }
@@ -187,6 +232,11 @@ impl Site {
     /// Accepted requests of this machine's terminal and how they ended.
     pub fn journal(&self) -> PathBuf {
         self.folder.join("data/terminal-journal.jsonl")
+    }
+
+    /// Signed heads of the ledger, one a day.
+    pub fn anchors(&self) -> PathBuf {
+        self.folder.join("data/anchors.jsonl")
     }
 
     /// What lives as long as a process: `server.url`, `matcher.pid`.

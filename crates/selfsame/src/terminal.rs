@@ -13,7 +13,7 @@ use crate::process::{ProcessOptions, stop};
 use crate::server::child_arguments;
 use crate::site::Site;
 use crate::supervise::ChildProcess;
-use crate::verifier::capture_source;
+use crate::verifier::capture_sources;
 
 /// Run the terminal at a till
 ///
@@ -39,7 +39,7 @@ impl Terminal {
             );
         }
         // What keeps the verification program from starting is told here, at once and to somebody who reads it.
-        capture_source(&site.settings()?, &identity)?;
+        capture_sources(site, &identity)?;
         let (_stopper, stopped) = self.process.start()?;
         let config = TerminalConfig {
             socket: site.socket("terminal.sock")?,

@@ -5,12 +5,18 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use selfsame_domain::clock::SystemClock;
-use selfsame_terminal::capture::{CaptureSource, PictureFiles, Reader};
+use selfsame_domain::sensor::Modality;
+use selfsame_terminal::capture::CaptureSource;
+use selfsame_terminal::capture::camera::Camera;
+use selfsame_terminal::capture::files::PictureFiles;
+use selfsame_terminal::capture::reader::Reader;
 use selfsame_terminal::device::DeviceIdentity;
+use selfsame_terminal::face::FaceFinder;
 use selfsame_terminal::{VerifierConfig, run_verifier};
 
+use crate::models::face_pack;
 use crate::process::ProcessOptions;
-use crate::site::{CaptureSourceKind, Settings, Site};
+use crate::site::{CameraSourceKind, CaptureSettings, CaptureSourceKind, Settings, Site};
 
 /// Run the verification program of a terminal (the terminal does this itself)
 ///
@@ -26,35 +32,80 @@ impl Verifier {
     /// Runs until stopped.
     pub async fn run(self, site: &Site) -> anyhow::Result<()> {
         let identity = DeviceIdentity::load(&site.device())?;
-        let source = capture_source(&site.settings()?, &identity)?;
+        let sources = capture_sources(site, &identity)?;
         let socket = site.socket("verifier.sock")?;
         let (_stopper, stop) = self.process.start()?;
-        let config = VerifierConfig { socket, source, identity, clock: Arc::new(SystemClock) };
+        let config = VerifierConfig { socket, sources, identity, clock: Arc::new(SystemClock) };
         run_verifier(config, stop.wait()).await.context("the verification program failed")
     }
 }
 
-/// The source that the settings name, if a site of this mode takes its samples.
-pub fn capture_source(settings: &Settings, identity: &DeviceIdentity) -> anyhow::Result<CaptureSource> {
-    let capture = &settings.capture;
-    let source = match (capture.source, &capture.path) {
+/// The sources that the settings name, if a site of this mode takes their samples.
+pub fn capture_sources(site: &Site, identity: &DeviceIdentity) -> anyhow::Result<Vec<CaptureSource>> {
+    let settings = site.settings()?;
+    let sources = [Some(finger_source(&settings.capture)?), face_source(site, &settings)?];
+    let sources: Vec<CaptureSource> = sources.into_iter().flatten().collect();
+    let mode = identity.terminal.mode;
+    for source in &sources {
+        if !source.grade().accepted_in(mode) {
+            let (section, real) = match source.modality() {
+                Modality::Finger => ("capture", "external` and connect a reader"),
+                Modality::Face => ("camera", "browser` and open the terminal's page"),
+            };
+            bail!(
+                "`source = \"{}\"` in section [{section}] gives simulated samples, which a {} site refuses: set \
+                 `source = {real}",
+                source.name(),
+                mode.as_str()
+            );
+        }
+    }
+    Ok(sources)
+}
+
+/// The source of one modality.
+pub fn capture_source(
+    site: &Site,
+    identity: &DeviceIdentity,
+    modality: Modality,
+) -> anyhow::Result<CaptureSource> {
+    let sources = capture_sources(site, identity)?;
+    sources.into_iter().find(|source| source.modality() == modality).with_context(|| {
+        format!("`selfsame.toml` names no source of a {modality}: set `source` in section [camera]")
+    })
+}
+
+fn finger_source(capture: &CaptureSettings) -> anyhow::Result<CaptureSource> {
+    Ok(match (capture.source, &capture.path) {
         (CaptureSourceKind::External, _) => CaptureSource::External(Reader::default()),
         (CaptureSourceKind::Synthetic, _) => CaptureSource::Synthetic(Reader::default()),
         (CaptureSourceKind::File, Some(path)) => {
-            CaptureSource::File(PictureFiles::open(path, capture.resolution_dpi)?)
+            CaptureSource::File(PictureFiles::open(path, Modality::Finger, capture.resolution_dpi)?)
         }
         (CaptureSourceKind::File, None) => {
             bail!("setting `path` in section [capture] is missing: `source = \"file\"` needs pictures")
         }
+    })
+}
+
+fn face_source(site: &Site, settings: &Settings) -> anyhow::Result<Option<CaptureSource>> {
+    let camera = || {
+        let pack = face_pack(site, settings)?.context(
+            "section [camera] names a source, but section [models] names no pack that finds faces: set `face` there, \
+             or `source = \"none\"`",
+        )?;
+        anyhow::Ok(Camera::new(Arc::new(FaceFinder::new(&pack)?)))
     };
-    let mode = identity.terminal.mode;
-    if !source.grade().accepted_in(mode) {
-        bail!(
-            "`source = \"{}\"` in section [capture] gives simulated samples, which a {} site refuses: set `source = \
-             \"external\"` and connect a reader",
-            source.name(),
-            mode.as_str()
-        );
-    }
-    Ok(source)
+    Ok(Some(match (settings.camera.source, &settings.camera.path) {
+        (CameraSourceKind::None, _) => return Ok(None),
+        (CameraSourceKind::Browser, _) => CaptureSource::Browser(camera()?),
+        (CameraSourceKind::Posted, _) => CaptureSource::Posted(camera()?),
+        // Files carry their own resolution, in pixels of the face.
+        (CameraSourceKind::File, Some(path)) => {
+            CaptureSource::File(PictureFiles::open(path, Modality::Face, 0)?)
+        }
+        (CameraSourceKind::File, None) => {
+            bail!("setting `path` in section [camera] is missing: `source = \"file\"` needs pictures")
+        }
+    }))
 }

@@ -26,6 +26,7 @@ pub async fn show(stage: &Stage<'_>, people: &People, screen: &mut Screen) -> an
                 format!("owed to {}, in a wallet", owner.unwrap_or("nobody"))
             }
             LedgerAccount::Merchant(_) => "owed to the merchant".to_owned(),
+            other => other.to_string(),
         };
         screen.step(&name, format_args!("{:>12}", display_minor(line.balance_minor, books.currency)))?;
     }

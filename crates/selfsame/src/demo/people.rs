@@ -9,7 +9,7 @@ use selfsame_api::top_up::NewTopUp;
 use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::id::{AccountId, ConsentId};
 use selfsame_domain::money::Amount;
-use selfsame_domain::sensor::SensorGrade;
+use selfsame_domain::sensor::{Modality, SensorGrade};
 
 use crate::connection::{TIMEOUT, explain};
 use crate::demo::Stage;
@@ -107,7 +107,7 @@ impl People {
             let label = format!("{} (..{})", person.name, person.last4);
             screen.check(&label, Ok(format!("consent {consent}; {templates} presses enrolled")))?;
         }
-        let refused = desk.open(people.dan.account, fake_consent(), 0).await;
+        let refused = desk.open(people.dan.account, fake_consent(), Modality::Finger, 0).await;
         let checked = match refused {
             Err(error)
                 if error.problem().is_some_and(|problem| problem.code == ProblemCode::ConsentMissing) =>
@@ -130,7 +130,7 @@ impl People {
         reference: &str,
     ) -> anyhow::Result<Payment> {
         let amount = Amount::new(minor, stage.site.currency)?;
-        let new = NewTopUp { top_up_ref: reference.parse()?, account, amount };
+        let new = NewTopUp { top_up_ref: reference.parse()?, account, amount, purpose: None };
         let payment: Payment = stage.operator.post("/v1/top-ups", &new, TIMEOUT).await.map_err(explain)?;
         ensure!(payment.amount == amount, "{} was paid in instead of {amount}", payment.amount);
         self.paid_in_minor += minor;
@@ -170,7 +170,7 @@ fn fake_consent() -> ConsentId {
 }
 
 async fn enrol(desk: &EnrolmentDesk<'_>, person: &Person, consent: ConsentId) -> anyhow::Result<u32> {
-    let enrolment = desk.open(person.account, consent, 2).await.map_err(explain)?;
+    let enrolment = desk.open(person.account, consent, Modality::Finger, 2).await.map_err(explain)?;
     let finger = person.finger;
     let drawn = tokio::task::spawn_blocking(move || synthetic_samples(finger, &ENROLMENT_PRESSES)).await;
     let samples = drawn.context("the presses could not be drawn")?;

@@ -83,7 +83,12 @@ impl TopUp {
         let account = show(counter, self.account).await?;
         let wallet = account.wallets.first().ok_or_else(|| anyhow::anyhow!("this account has no wallet"))?;
         let amount = parse_amount(&self.amount, wallet.currency).map_err(Usage)?;
-        let new = NewTopUp { top_up_ref: reference(self.top_up_ref)?, account: self.account, amount };
+        let new = NewTopUp {
+            top_up_ref: reference(self.top_up_ref)?,
+            account: self.account,
+            amount,
+            purpose: None,
+        };
         let answer =
             counter.client.post_answer::<Payment>("/v1/top-ups", &new, TIMEOUT).await.map_err(explain)?;
         let again =

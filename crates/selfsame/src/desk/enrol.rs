@@ -15,7 +15,8 @@ use selfsame_domain::clock::SystemClock;
 use selfsame_domain::id::{AccountId, ConsentId};
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::terminal::Purpose;
-use selfsame_terminal::capture::{CaptureSource, Sample, synthetic_sample};
+use selfsame_terminal::capture::reader::synthetic_sample;
+use selfsame_terminal::capture::{CaptureSource, SampleFrame};
 use selfsame_terminal::device::DeviceIdentity;
 use selfsame_terminal::enrolment::{EnrolError, submit_enrolment};
 
@@ -35,24 +36,30 @@ const DRIVER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often all presses are taken again after a sample that cannot be used.
 const TRIES_MAX: usize = 3;
 
-/// Enrol a person's finger
+/// Enrol a person's finger or face
 ///
 /// On a machine that was activated as a desk. The person's consent must have been recorded. Takes several presses of
-/// one finger from the source in `selfsame.toml` (a reader's driver posts them to `run/verifier.sock`), seals them to
-/// the matcher and sends them.
+/// one finger, or frames of a face in differing poses, from the source in `selfsame.toml` (a reader's driver or a
+/// camera's page posts them to `run/verifier.sock`), seals them to the matcher and sends them. If somebody enrolled
+/// looks much alike, the enrolment waits for `selfsame desk approve`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame desk enrol acct_... cns_... --samples 3
   selfsame desk enrol acct_... cns_... --finger-position 2          (2: right index finger, ISO/IEC 19794-2)
+  selfsame desk enrol acct_... cns_... --face                       (frames of the face, from the camera)
 On test sites also:
   selfsame desk enrol acct_... cns_... --finger 7 --presses 1,2,3   (presses of synthetic finger 7)
-  selfsame desk enrol acct_... cns_... --images a.png b.png --dpi 500")]
+  selfsame desk enrol acct_... cns_... --images a.png b.png --dpi 500
+  selfsame desk enrol acct_... cns_... --face --images a.jpg b.jpg c.jpg")]
 pub struct Enrol {
     /// Who is enrolled
     account: AccountId,
     /// The consent that allows it
     consent: ConsentId,
-    /// Presses to take
+    /// Enrol the face instead of a finger
+    #[arg(long, conflicts_with_all = ["finger", "finger_position"])]
+    face: bool,
+    /// Presses or frames to take
     #[arg(long, default_value_t = 3)]
     samples: usize,
     /// Which finger: 1 (right thumb) to 10 (left little finger), 0 unknown
@@ -86,13 +93,14 @@ impl EnrolmentDesk<'_> {
         &self,
         account: AccountId,
         consent: ConsentId,
+        modality: Modality,
         finger_position: u8,
     ) -> Result<Enrolment, ClientError> {
         let new = NewEnrolment {
             account,
             consent,
             terminal: self.identity.terminal.terminal,
-            modality: Modality::Finger,
+            modality,
             instance: finger_position,
         };
         self.operator.post("/v1/enrolments", &new, TIMEOUT).await
@@ -103,7 +111,7 @@ impl EnrolmentDesk<'_> {
         &self,
         enrolment: &Enrolment,
         grade: SensorGrade,
-        samples: &[Sample],
+        samples: &[SampleFrame],
     ) -> Result<Enrolment, EnrolError> {
         let link = self.identity.link(Arc::new(SystemClock));
         submit_enrolment(self.identity, &link, enrolment, grade, samples).await
@@ -111,9 +119,9 @@ impl EnrolmentDesk<'_> {
 }
 
 /// Presses of a synthetic finger.
-pub fn synthetic_samples(finger: u64, presses: &[u64]) -> Vec<Sample> {
+pub fn synthetic_samples(finger: u64, presses: &[u64]) -> Vec<SampleFrame> {
     let master = Master::grow(finger);
-    presses.iter().map(|press| synthetic_sample(&master, *press)).collect()
+    presses.iter().flat_map(|press| synthetic_sample(&master, *press)).collect()
 }
 
 impl Enrol {
@@ -127,7 +135,7 @@ impl Enrol {
         }
         let wanted = self.wanted_samples()?;
         let desk = EnrolmentDesk { identity: &identity, operator: &counter.client };
-        let opened = desk.open(self.account, self.consent, self.finger_position).await;
+        let opened = desk.open(self.account, self.consent, self.modality(), self.finger_position).await;
         let mut enrolment = opened.map_err(|error| explain_open(error, self.account))?;
         for number in 1.. {
             let (grade, samples) = self.samples(counter, &identity, wanted).await?;
@@ -153,6 +161,10 @@ impl Enrol {
         unreachable!("the loop ends by its returns")
     }
 
+    fn modality(&self) -> Modality {
+        if self.face { Modality::Face } else { Modality::Finger }
+    }
+
     fn wanted_samples(&self) -> anyhow::Result<usize> {
         let wanted = match (self.presses.len(), self.images.len()) {
             (0, 0) => self.samples,
@@ -175,7 +187,7 @@ impl Enrol {
         counter: &Counter<'_>,
         identity: &DeviceIdentity,
         wanted: usize,
-    ) -> anyhow::Result<(SensorGrade, Vec<Sample>)> {
+    ) -> anyhow::Result<(SensorGrade, Vec<SampleFrame>)> {
         if let Some(finger) = self.finger {
             return Ok((SensorGrade::Simulated, synthetic_samples(finger, &self.presses)));
         }
@@ -183,16 +195,19 @@ impl Enrol {
             let read = |path: &PathBuf| {
                 let bytes =
                     std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))?;
-                Ok(Sample { png: bytes.into(), resolution_dpi: self.dpi })
+                Ok(match self.modality() {
+                    Modality::Finger => SampleFrame::finger(bytes, self.dpi),
+                    Modality::Face => SampleFrame::face(bytes, 0),
+                })
             };
-            let samples: anyhow::Result<Vec<Sample>> = self.images.iter().map(read).collect();
+            let samples: anyhow::Result<Vec<SampleFrame>> = self.images.iter().map(read).collect();
             return Ok((SensorGrade::Simulated, samples?));
         }
         let settings = counter.site.settings()?;
-        if settings.capture.source == CaptureSourceKind::Synthetic {
+        if !self.face && settings.capture.source == CaptureSourceKind::Synthetic {
             output::note("settings say `source = \"synthetic\"`: presses are awaited at run/verifier.sock");
         }
-        let source = capture_source(&settings, identity)?;
+        let source = capture_source(counter.site, identity, self.modality())?;
         take_presses(counter, &source, wanted).await
     }
 }
@@ -202,11 +217,11 @@ async fn take_presses(
     counter: &Counter<'_>,
     source: &CaptureSource,
     wanted: usize,
-) -> anyhow::Result<(SensorGrade, Vec<Sample>)> {
+) -> anyhow::Result<(SensorGrade, Vec<SampleFrame>)> {
     let (stopper, stopped) = stop();
     let serving = match source {
         CaptureSource::File(_) => None,
-        CaptureSource::External(_) | CaptureSource::Synthetic(_) => {
+        _ => {
             let socket = counter.site.socket("verifier.sock")?;
             let listener =
                 bind_unix(&socket).with_context(|| format!("failed to listen on `{}`", socket.display()))?;
@@ -215,9 +230,23 @@ async fn take_presses(
     };
     let mut samples = Vec::with_capacity(wanted);
     for number in 1..=wanted {
-        output::note(format_args!("press {number} of {wanted}: touch the reader with the same finger"));
-        let sample = tokio::time::timeout(PRESS_TIMEOUT, source.capture()).await;
-        samples.push(sample.context("nobody touched the reader within a minute")??);
+        let what = match source.modality() {
+            Modality::Finger => format!("press {number} of {wanted}: touch the reader with the same finger"),
+            Modality::Face => {
+                format!("picture {number} of {wanted}: look into the camera, a little differently each time")
+            }
+        };
+        output::note(what);
+        let guide = |guidance: Option<&'static str>| {
+            if let Some(guidance) = guidance {
+                output::note(guidance.replace('_', " "));
+            }
+        };
+        let captured = tokio::time::timeout(PRESS_TIMEOUT, source.capture(None, guide)).await;
+        let captured =
+            captured.context("nobody touched the reader or looked into the camera within a minute")??;
+        // Of a face one frame is enrolled per pose: the last, when the payer had settled.
+        samples.extend(captured.into_iter().next_back());
     }
     stopper.stop();
     if let Some(serving) = serving {

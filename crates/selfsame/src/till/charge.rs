@@ -190,8 +190,7 @@ impl Register {
     }
 
     async fn post(&self, code: &str) -> Told {
-        let body =
-            NewPayment { order_ref: self.order_ref.clone(), amount: self.amount, code: code.to_owned() };
+        let body = NewPayment::goods(self.order_ref.clone(), self.amount, code.to_owned());
         match self.client.post_answer::<Payment>("/v1/payments", &body, ANSWER_TIMEOUT).await {
             Ok(answer) => Told::Ended(Box::new(OrderResult::paid(answer.body, answer.replayed))),
             Err(error) => told(error, "charge"),
