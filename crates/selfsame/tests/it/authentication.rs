@@ -199,6 +199,10 @@ fn routes() -> Vec<(String, String, String)> {
         ("/v1/terminals/", "trm"),
         ("/v1/verifications/", "ver"),
         ("/v1/payments/", "pay"),
+        ("/v1/confirmations/", "pay"),
+        ("/v1/adjustments/", "pay"),
+        ("/v1/settlements/", "set"),
+        ("/v1/merchants/", "mch"),
     ];
     let fill = |path: &str| match ids.iter().find(|(start, _)| path.starts_with(start)) {
         Some((_, prefix)) => path.replace("{id}", &format!("{prefix}_00000000000000000000000000")),
@@ -241,6 +245,9 @@ async fn every_route_refuses_everybody_it_is_not_for() {
                 (&wrong, 401, "unauthenticated"),
                 (&site.nobody, 401, "unauthenticated"),
             ],
+            "merchant, operator" => {
+                vec![(&wrong, 401, "unauthenticated"), (&site.nobody, 401, "unauthenticated")]
+            }
             "terminal" => vec![
                 (&site.operator, 401, "signature_invalid"),
                 (&site.merchant, 401, "signature_invalid"),

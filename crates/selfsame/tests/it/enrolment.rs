@@ -5,7 +5,7 @@ use std::sync::Arc;
 use selfsame_domain::enrolment::EnrolmentState;
 use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::site::Mode;
-use selfsame_terminal::capture::Sample;
+use selfsame_terminal::capture::SampleFrame;
 use serde_json::{Value, json};
 
 use crate::caller::Reply;
@@ -13,7 +13,7 @@ use crate::device::Device;
 use crate::payer::{Payer, Sealing, blank, charge_body, press, samples_body, text};
 use crate::site::{Setup, TestSite};
 
-fn presses(finger: u64, numbers: std::ops::RangeInclusive<u64>) -> Vec<Sample> {
+fn presses(finger: u64, numbers: std::ops::RangeInclusive<u64>) -> Vec<SampleFrame> {
     numbers.map(|number| press(finger, number)).collect()
 }
 
@@ -22,7 +22,7 @@ async fn show(site: &TestSite, enrolment: &Value) -> Value {
     site.operator.get(&format!("/v1/enrolments/{}", text(enrolment, "id"))).await.ok(200)
 }
 
-async fn submit(device: &Device, enrolment: &Value, samples: &[Sample]) -> Reply {
+async fn submit(device: &Device, enrolment: &Value, samples: &[SampleFrame]) -> Reply {
     let sealing = Sealing::of(enrolment, SensorGrade::Simulated);
     let path = format!("/v1/enrolments/{}/samples", sealing.session);
     device.post(&path, &samples_body(device, &sealing, samples)).await

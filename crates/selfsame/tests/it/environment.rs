@@ -92,6 +92,7 @@ async fn a_port_or_socket_in_use_is_named() {
         socket: socket.clone(),
         opening_seed: Zeroizing::new([4; 32]),
         template_key: KeyEncryptionKey::new(Zeroizing::new([5; 32])),
+        face_pack: None,
     };
     let second = selfsame_matcher::run(second, std::future::pending()).await;
     let Err(error @ MatcherError::Listen { .. }) = second else { panic!("two matchers on one socket") };

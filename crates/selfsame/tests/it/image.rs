@@ -30,7 +30,7 @@ fn cut(png: &[u8], length: usize) -> Vec<u8> {
 async fn hostile_pictures_are_faults_and_the_verification_goes_on() {
     let site = TestSite::start().await;
     let payer = site.payer(1, 0).await;
-    let good = press(1, 500).png.to_vec();
+    let good = press(1, 500).image.to_vec();
     assert_eq!(with_size(&good, 300, 360), good, "the check sum is the right one");
     let large = with_size(&cut(&good, 4_000), 40_000, 40_000);
     assert!(large.len() < 5_000);
@@ -79,7 +79,7 @@ async fn hostile_pictures_at_the_desk_leave_the_enrolment_open() {
     let consent = site.consent(&person.account).await;
     let opened = site.open_enrolment(&person.account, &consent).await;
     let path = format!("/v1/enrolments/{}", opened["id"].as_str().expect("an id"));
-    let good = press(1, 1).png.to_vec();
+    let good = press(1, 1).image.to_vec();
     for png in [Vec::new(), cut(&good, 4_000), with_size(&good, 40_000, 40_000)] {
         let opened: Value = site.operator.get(&path).await.ok(200);
         let sealing = crate::payer::Sealing::of(&opened, selfsame_domain::sensor::SensorGrade::Simulated);

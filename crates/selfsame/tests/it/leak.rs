@@ -89,7 +89,7 @@ async fn a_payment_leaves_nothing_personal_in_logs_and_files() {
     site.flush().await;
 
     let secrets = &site.created;
-    let png = press(7, 1).png;
+    let png = press(7, 1).image;
     let mut planted: Vec<(&str, Vec<u8>)> = vec![
         ("name", name.into()),
         ("first name", "Zephyrine".into()),

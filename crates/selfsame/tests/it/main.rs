@@ -7,10 +7,12 @@ mod payer;
 mod site;
 
 mod account;
+mod audit;
 mod authentication;
 mod consent;
 mod enrolment;
 mod environment;
+mod face;
 mod image;
 mod leak;
 mod ledger;

@@ -5,10 +5,11 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use selfsame_api::bytes::Bytes;
 use selfsame_api::enrolment::Enrolment;
-use selfsame_api::sealing::{FrameContext, ImageFormat, SealedFrame, seal};
+use selfsame_api::sealing::{Frame, FrameContext, SealedFrame, seal};
 use selfsame_biometrics::synthetic::Master;
 use selfsame_domain::sensor::{Modality, SensorGrade};
-use selfsame_terminal::capture::{Sample, synthetic_sample};
+use selfsame_terminal::capture::SampleFrame;
+use selfsame_terminal::capture::reader::synthetic_sample;
 use selfsame_terminal::enrolment::submit_enrolment;
 use serde_json::{Value, json};
 
@@ -37,20 +38,20 @@ fn master(finger: u64) -> Arc<Master> {
 }
 
 /// A press of a finger as a reader brings it.
-pub fn press(finger: u64, press: u64) -> Sample {
-    synthetic_sample(&master(finger), press)
+pub fn press(finger: u64, press: u64) -> SampleFrame {
+    synthetic_sample(&master(finger), press).remove(0)
 }
 
 /// A picture with nothing on it.
-pub fn blank() -> Sample {
+pub fn blank() -> SampleFrame {
     let white = selfsame_biometrics::image::GrayImage::new(300, 360, 500, vec![255; 300 * 360]);
     let png = selfsame_biometrics::image::encode_png(&white.expect("a small picture"));
-    Sample { png: png.into(), resolution_dpi: 500 }
+    SampleFrame::finger(png, 500)
 }
 
 /// Bytes that say they are a picture.
-pub fn picture(png: &[u8]) -> Sample {
-    Sample { png: png.to_vec().into(), resolution_dpi: 500 }
+pub fn picture(png: &[u8]) -> SampleFrame {
+    SampleFrame::finger(png.to_vec(), 500)
 }
 
 /// Somebody with an account.
@@ -95,23 +96,39 @@ impl Sealing {
     }
 }
 
-pub fn seal_frames(device: &Device, sealing: &Sealing, samples: &[Sample]) -> Vec<SealedFrame> {
+pub fn seal_frames(device: &Device, sealing: &Sealing, samples: &[SampleFrame]) -> Vec<SealedFrame> {
+    seal_frames_of(Modality::Finger, device, sealing, samples)
+}
+
+/// Frames of any modality.
+pub fn seal_frames_of(
+    modality: Modality,
+    device: &Device,
+    sealing: &Sealing,
+    samples: &[SampleFrame],
+) -> Vec<SealedFrame> {
     let context = FrameContext {
         terminal: device.terminal(),
         session: sealing.session.clone(),
         nonce: Bytes::decode(&sealing.nonce).expect("base64"),
-        modality: Modality::Finger,
+        modality,
         sensor_grade: sealing.grade,
     };
     let key = &device.identity.terminal.matcher_key;
-    let seal = |(index, sample): (usize, &Sample)| {
-        seal(key, &context, index, ImageFormat::Png, sample.resolution_dpi, &sample.png).expect("it seals")
+    let seal = |(index, sample): (usize, &SampleFrame)| {
+        let frame = Frame {
+            format: sample.format,
+            resolution_dpi: sample.resolution_dpi,
+            offset_ms: sample.offset_ms,
+            image: &sample.image,
+        };
+        seal(key, &context, index, frame).expect("it seals")
     };
     samples.iter().enumerate().map(seal).collect()
 }
 
 /// The body of a submission.
-pub fn samples_body(device: &Device, sealing: &Sealing, samples: &[Sample]) -> Value {
+pub fn samples_body(device: &Device, sealing: &Sealing, samples: &[SampleFrame]) -> Value {
     json!({
         "nonce": sealing.nonce,
         "modality": "finger",
@@ -214,7 +231,7 @@ impl TestSite {
     }
 
     /// Sends samples from the till.
-    pub async fn submit(&self, verification: &Value, samples: &[Sample]) -> Reply {
+    pub async fn submit(&self, verification: &Value, samples: &[SampleFrame]) -> Reply {
         let sealing = Sealing::of(verification, SensorGrade::Simulated);
         self.submit_body(&sealing.session, &samples_body(&self.till, &sealing, samples)).await
     }
@@ -224,7 +241,7 @@ impl TestSite {
     }
 
     /// A press that no test on this site used before.
-    pub fn fresh_press(&self, finger: u64) -> Sample {
+    pub fn fresh_press(&self, finger: u64) -> SampleFrame {
         press(finger, FIRST_TILL_PRESS + self.next())
     }
 

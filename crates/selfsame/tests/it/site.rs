@@ -40,6 +40,9 @@ pub struct Setup {
     pub code_lifetime_seconds: u32,
     pub amount_minor_max: i64,
     pub pass_lifetime_seconds: u32,
+    pub colour_flash: bool,
+    /// The pack by which faces are compared; without one there are fingers only.
+    pub face_pack: Option<&'static str>,
 }
 
 impl Default for Setup {
@@ -50,6 +53,8 @@ impl Default for Setup {
             code_lifetime_seconds: 60,
             amount_minor_max: 5_000,
             pass_lifetime_seconds: 300,
+            colour_flash: false,
+            face_pack: None,
         }
     }
 }
@@ -86,11 +91,12 @@ pub struct TestSite {
     counter: AtomicU64,
 }
 
-fn matcher_config(folder: &Path) -> selfsame_matcher::Config {
+fn matcher_config(folder: &Path, face_pack: Option<&str>) -> selfsame_matcher::Config {
     selfsame_matcher::Config {
         socket: folder.join("matcher.sock"),
         opening_seed: Zeroizing::new([4; 32]),
         template_key: KeyEncryptionKey::new(Zeroizing::new([5; 32])),
+        face_pack: face_pack.map(crate::face::pack),
     }
 }
 
@@ -111,6 +117,7 @@ pub fn server_config(folder: &Path, setup: &Setup, listen: SocketAddr) -> Config
         amount_minor_max: setup.amount_minor_max,
         pass_lifetime_seconds: setup.pass_lifetime_seconds,
         policy: setup.policy,
+        colour_flash: setup.colour_flash,
     }
 }
 
@@ -131,9 +138,9 @@ pub fn new_site(mode: Mode) -> NewSite {
     }
 }
 
-async fn start_matcher(folder: &Path) -> Running<MatcherError> {
+async fn start_matcher(folder: &Path, face_pack: Option<&str>) -> Running<MatcherError> {
     let (stop, stopped) = oneshot::channel::<()>();
-    let config = matcher_config(folder);
+    let config = matcher_config(folder, face_pack);
     let socket = config.socket.clone();
     let done = tokio::spawn(selfsame_matcher::run(config, async move {
         let _ = stopped.await;
@@ -175,7 +182,7 @@ impl TestSite {
         let created =
             create_site(&config.site_database, &config.keys_database, new_site(setup.mode), clock.now());
         let created = created.await.expect("a new site");
-        let matcher = start_matcher(&folder).await;
+        let matcher = start_matcher(&folder, setup.face_pack).await;
         let server = Server::bind(config, clock.clone()).await.expect("the server starts");
         let address = server.address();
         let server = serve(server);
@@ -234,7 +241,12 @@ impl TestSite {
     }
 
     pub async fn start_matcher(&self) {
-        let matcher = start_matcher(&self.folder).await;
+        self.start_matcher_with(self.setup.face_pack).await;
+    }
+
+    /// Starts a matcher that compares faces by another pack.
+    pub async fn start_matcher_with(&self, face_pack: Option<&str>) {
+        let matcher = start_matcher(&self.folder, face_pack).await;
         *self.matcher.lock().expect("no test panics with it") = Some(matcher);
     }
 

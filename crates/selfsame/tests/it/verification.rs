@@ -279,7 +279,7 @@ async fn submissions_of_another_shape_cost_nothing() {
         change(&|body| body["frames"][0]["template"] = json!("AAAA")),
         change(&|body| body["frames"][0]["resolution_dpi"] = json!("500")),
         change(&|body| body["frames"][0]["resolution_dpi"] = json!(70_000)),
-        change(&|body| body["frames"][0]["format"] = json!("jpeg")),
+        change(&|body| body["frames"][0]["format"] = json!("gif")),
         change(&|body| body["frames"] = json!({})),
         change(&|body| body["timings"] = json!({ "teleport": 1 })),
         change(&|body| body["timings"] = json!({ "capture": -1 })),

@@ -1,0 +1,336 @@
+//! Paying by face, with the development photos and packs beside the checkout. They are not part of this repository: CI
+//! has to have them, and elsewhere these tests say in one line that they did not run.
+
+use std::path::PathBuf;
+
+use selfsame_api::enrolment::Enrolment;
+use selfsame_biometrics::color_image::{ColorImage, Limits, decode, encode_jpeg};
+use selfsame_biometrics::model_pack::{Manifest, ModelPack, built_in_manifest};
+use selfsame_domain::sensor::{Modality, SensorGrade};
+use selfsame_terminal::capture::SampleFrame;
+use selfsame_terminal::enrolment::{EnrolError, submit_enrolment};
+use serde_json::{Value, json};
+
+use crate::caller::Reply;
+use crate::payer::{Payer, Sealing, seal_frames_of, text};
+use crate::site::{Setup, TestSite, contains};
+
+/// Photos of an enrolment.
+const ENROLLED: usize = 3;
+
+/// A folder beside the checkout, or where the variable says.
+fn beside(variable: &str, name: &str) -> PathBuf {
+    let checkout = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
+    std::env::var_os(variable).map_or_else(|| PathBuf::from(checkout).join(name), PathBuf::from)
+}
+
+/// Whether photos and packs are there.
+fn is_ready() -> bool {
+    let there = beside("SELFSAME_FACES", "faces").is_dir() && beside("SELFSAME_MODELS", "models").is_dir();
+    if !there {
+        assert!(std::env::var_os("CI").is_none(), "CI needs the photos and model packs beside the checkout");
+        eprintln!("not tested: there are no photos and model packs beside the checkout");
+    }
+    there
+}
+
+/// A pack as the executable loads it.
+pub fn pack(name: &str) -> ModelPack {
+    let folder = beside("SELFSAME_MODELS", "models").join(name);
+    let manifest = Manifest::parse(built_in_manifest(name).expect("a known pack")).expect("a manifest");
+    let base = manifest.base().map(pack);
+    let verified =
+        ModelPack::verify(manifest, |file, _| std::fs::read(folder.join(file))).expect("a whole pack");
+    match base {
+        Some(base) => verified.with_base(base),
+        None => verified,
+    }
+}
+
+/// All photos of the `number`th person of whom there are at least four.
+fn photos(number: usize) -> Vec<Vec<u8>> {
+    let folder = beside("SELFSAME_FACES", "faces").join("images");
+    let mut people: Vec<PathBuf> =
+        std::fs::read_dir(folder).expect("photos").map(|entry| entry.unwrap().path()).collect();
+    people.sort();
+    let files = |person: &PathBuf| {
+        let mut files: Vec<PathBuf> =
+            std::fs::read_dir(person).expect("photos").map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    };
+    let several = people.iter().map(files).filter(|files| files.len() > ENROLLED);
+    let chosen = several.skip(number).step_by(1).next().expect("enough people");
+    chosen.iter().map(|file| std::fs::read(file).expect("a photo")).collect()
+}
+
+fn pad(name: &str) -> Vec<u8> {
+    std::fs::read(beside("SELFSAME_FACES", "faces").join("pad").join(name)).expect("a photo")
+}
+
+fn frame(jpeg: &[u8]) -> SampleFrame {
+    SampleFrame::face(jpeg.to_vec(), 0)
+}
+
+async fn face_site() -> TestSite {
+    TestSite::start_with(Setup { face_pack: Some("face-default"), ..Setup::default() }).await
+}
+
+/// Somebody enrolled by face, with the photos that were not enrolled.
+struct Faced {
+    payer: Payer,
+    unused: Vec<Vec<u8>>,
+    first: usize,
+}
+
+impl TestSite {
+    async fn submit_face_enrolment(
+        &self,
+        payer: &Payer,
+        photos: &[Vec<u8>],
+    ) -> Result<Enrolment, EnrolError> {
+        let new = json!({ "account": payer.account, "consent": payer.consent, "terminal": self.desk.terminal(),
+            "modality": "face", "instance": 0 });
+        let opened = self.operator.post("/v1/enrolments", &new).await.ok(201);
+        let opened: Enrolment = serde_json::from_value(opened).expect("an enrolment");
+        let frames: Vec<_> = photos.iter().map(|photo| frame(photo)).collect();
+        submit_enrolment(&self.desk.identity, &self.desk.link(), &opened, SensorGrade::Simulated, &frames)
+            .await
+    }
+
+    /// Enrols the first person from `number` on whose photos the quality gate takes, as a desk would ask for others.
+    async fn faced(&self, number: usize) -> Faced {
+        let person = self.person(u64::try_from(number).expect("small")).await;
+        let payer = Payer { consent: self.consent(&person.account).await, ..person };
+        for first in number..number + 20 {
+            let mut photos = photos(first);
+            let unused = photos.split_off(ENROLLED);
+            match self.submit_face_enrolment(&payer, &photos).await {
+                Ok(enrolment) => {
+                    assert_eq!(enrolment.templates as usize, ENROLLED);
+                    return Faced { payer, unused, first };
+                }
+                Err(error) => assert!(error.to_string().contains("sample_rejected"), "{error}"),
+            }
+        }
+        panic!("twenty people in a row cannot be enrolled");
+    }
+
+    async fn open_face(&self, identifier: &Value, grade: &str) -> Value {
+        let new = json!({ "request_ref": self.reference(), "modality": "face", "sensor_grade": grade,
+            "identifier": identifier });
+        let opened = self.till.post("/v1/verifications", &new).await.ok(201);
+        assert_eq!(opened["state"], "capturing", "{opened}");
+        opened
+    }
+
+    async fn submit_face(&self, opened: &Value, grade: SensorGrade, frames: &[SampleFrame]) -> Reply {
+        let sealing = Sealing::of(opened, grade);
+        let body = json!({
+            "nonce": sealing.nonce,
+            "modality": "face",
+            "sensor_grade": grade,
+            "frames": seal_frames_of(Modality::Face, &self.till, &sealing, frames),
+        });
+        self.submit_body(&sealing.session, &body).await
+    }
+
+    /// One photo of whoever against one identifier, on a fresh verification.
+    async fn look(&self, identifier: &Value, photo: &[u8]) -> Value {
+        let opened = self.open_face(identifier, "simulated").await;
+        self.submit_face(&opened, SensorGrade::Simulated, &[frame(photo)]).await.ok(200)
+    }
+}
+
+#[tokio::test]
+async fn a_face_pays_by_a_photo_that_was_not_enrolled_and_nobody_elses_does() {
+    if !is_ready() {
+        return;
+    }
+    let site = face_site().await;
+    let one = site.faced(0).await;
+    let other = site.faced(one.first + 1).await;
+    // One photo in ten is refused at the first try; the second one is there for that.
+    let mut passed = 0;
+    for person in [&one, &other] {
+        for photo in &person.unused {
+            let verdict = site.look(&person.payer.by_phone(), photo).await;
+            passed += usize::from(verdict["state"] == "passed");
+            assert_ne!(verdict["ending"]["decision"], "ambiguous", "{verdict}");
+            assert!(
+                verdict["timings"]["detection"].is_u64() && verdict["timings"]["attack_detection"].is_u64()
+            );
+        }
+    }
+    assert!(passed >= 1, "no unused photo of two people was recognised");
+    for (photo, identifier) in
+        [(&other.unused[0], one.payer.by_phone()), (&one.unused[0], other.payer.by_phone())]
+    {
+        let verdict = site.look(&identifier, photo).await;
+        assert_eq!(verdict["state"], "capturing", "somebody else passed: {verdict}");
+    }
+    let stranger = photos(other.first + 1);
+    for photo in &stranger {
+        assert_ne!(site.look(&one.payer.by_phone(), photo).await["state"], "passed");
+    }
+}
+
+#[tokio::test]
+async fn an_attack_is_one_and_its_evidence_is_kept() {
+    if !is_ready() {
+        return;
+    }
+    let site = face_site().await;
+    let person = site.faced(0).await;
+    let verdict = site.look(&person.payer.by_phone(), &pad("image_F1.jpg")).await;
+    assert_eq!(
+        (&verdict["state"], &verdict["ending"]["decision"]),
+        (&json!("failed"), &json!("attack")),
+        "{verdict}"
+    );
+    assert_eq!(site.count("verifications where attack is not null and reason = 'attack'"), 1);
+    let living = site.look(&person.payer.by_phone(), &pad("image_T1.jpg")).await;
+    assert_eq!(living["ending"]["decision"], "no_match", "a living stranger is no attack: {living}");
+}
+
+#[tokio::test]
+async fn a_camera_sends_several_frames_and_a_frozen_one_is_an_attack() {
+    if !is_ready() {
+        return;
+    }
+    let site = face_site().await;
+    let person = site.faced(0).await;
+    let photo = &person.unused[0];
+    let opened = site.open_face(&person.payer.by_phone(), "rgb").await;
+    let too_few = [frame(photo), frame(photo)];
+    site.submit_face(&opened, SensorGrade::Rgb, &too_few).await.refused(400, "invalid_request");
+    let frozen: Vec<_> = (0..3u32).map(|n| SampleFrame::face(photo.clone(), n * 100)).collect();
+    let verdict = site.submit_face(&opened, SensorGrade::Rgb, &frozen).await.ok(200);
+    assert_eq!(verdict["ending"]["decision"], "attack", "{verdict}");
+}
+
+#[tokio::test]
+async fn a_challenge_that_no_screen_answered_is_an_attack() {
+    if !is_ready() {
+        return;
+    }
+    let setup = Setup { face_pack: Some("face-default"), colour_flash: true, ..Setup::default() };
+    let site = TestSite::start_with(setup).await;
+    let person = site.faced(0).await;
+    let opened = site.open_face(&person.payer.by_phone(), "rgb").await;
+    assert_eq!(opened["sensor_grade"], "rgb_challenge");
+    let colours = opened["challenge"]["colours"].as_array().expect("colours").len();
+    let step_ms = u32::try_from(opened["challenge"]["step_ms"].as_u64().expect("a length")).expect("small");
+    let image = decode(&person.unused[0], Limits::FILE).expect("a photo");
+    // Every frame differs a little, as a camera's do, and none of them is lit.
+    let frames: Vec<_> = (0..colours)
+        .map(|step| {
+            let jpeg = encode_jpeg(&image, 70 + u8::try_from(step).expect("small"));
+            SampleFrame::face(jpeg, u32::try_from(step).expect("small") * step_ms + step_ms - 50)
+        })
+        .collect();
+    let early = site.submit_face(&opened, SensorGrade::RgbChallenge, &frames).await;
+    early.refused(400, "invalid_request");
+    site.advance(5);
+    let verdict = site.submit_face(&opened, SensorGrade::RgbChallenge, &frames).await.ok(200);
+    assert_eq!(verdict["ending"]["decision"], "attack", "{verdict}");
+}
+
+fn plain(value: u8) -> Vec<u8> {
+    let image = ColorImage::new(400, 400, vec![value; 400 * 400 * 3]).expect("a small picture");
+    encode_jpeg(&image, 90)
+}
+
+/// Two photos side by side.
+fn group(left: &[u8], right: &[u8]) -> Vec<u8> {
+    let [left, right] = [left, right].map(|photo| decode(photo, Limits::FILE).expect("a photo"));
+    let (width, height) = (left.width_px(), left.height_px().min(right.height_px()));
+    let row = |image: &ColorImage, y: u32| {
+        let bytes = image.width_px() as usize * 3;
+        image.rgb()[y as usize * bytes..][..width as usize * 3].to_vec()
+    };
+    let pixels = (0..height).flat_map(|y| [row(&left, y), row(&right, y)].concat()).collect();
+    encode_jpeg(&ColorImage::new(2 * width, height, pixels).expect("a group"), 90)
+}
+
+#[tokio::test]
+async fn pictures_that_cannot_be_used_cost_the_payer_nothing() {
+    if !is_ready() {
+        return;
+    }
+    let site = face_site().await;
+    let person = site.faced(0).await;
+    let good = person.unused[0].clone();
+    let other = photos(person.first + 1).remove(0);
+    let mut opened = site.open_face(&person.payer.by_phone(), "simulated").await;
+    let unusable = [
+        ("empty", Vec::new(), "image_invalid"),
+        ("truncated", good[..good.len() / 2].to_vec(), "image_invalid"),
+        ("no picture", b"GIF89a".to_vec(), "image_invalid"),
+        ("black", plain(0), "no_face"),
+        ("white", plain(255), "no_face"),
+        ("a group", group(&good, &other), "several_faces"),
+    ];
+    for (name, jpeg, why) in unusable {
+        opened = site.submit_face(&opened, SensorGrade::Simulated, &[frame(&jpeg)]).await.ok(200);
+        assert_eq!(
+            (&opened["state"], &opened["attempts_left"]),
+            (&json!("capturing"), &json!(3)),
+            "{name}: {opened}"
+        );
+        let ending = &opened["ending"];
+        assert!(ending["reason"] == why || ending["fault"] == why, "{name}: {ending}");
+    }
+    site.submit_face(&opened, SensorGrade::Simulated, &[frame(&good)]).await.ok(200);
+}
+
+#[tokio::test]
+async fn templates_of_another_model_are_never_compared_and_enrolling_anew_helps() {
+    if !is_ready() {
+        return;
+    }
+    let site = face_site().await;
+    let person = site.faced(0).await;
+    let mut photos = photos(person.first);
+    photos.truncate(ENROLLED);
+    // An enrolled photo would match itself, if it were compared.
+    assert_eq!(site.look(&person.payer.by_phone(), &photos[0]).await["state"], "passed");
+    site.stop_matcher().await;
+    site.start_matcher_with(Some("face-mobilefacenet")).await;
+    let verdict = site.look(&person.payer.by_phone(), &photos[0]).await;
+    assert_eq!(verdict["ending"]["decision"], "no_match", "{verdict}");
+    site.submit_face_enrolment(&person.payer, &photos).await.expect("the same face under the new model");
+    assert_eq!(site.look(&person.payer.by_phone(), &photos[0]).await["state"], "passed");
+}
+
+#[tokio::test]
+async fn without_a_pack_faces_are_a_fault_and_fingers_go_on() {
+    if !is_ready() {
+        return;
+    }
+    let site = face_site().await;
+    let person = site.faced(0).await;
+    site.stop_matcher().await;
+    site.start_matcher_with(None).await;
+    let verdict = site.look(&person.payer.by_phone(), &person.unused[0]).await;
+    assert_eq!(verdict["ending"]["fault"], "matcher_unavailable", "{verdict}");
+    let finger = site.payer(77, 0).await;
+    site.pass(&finger).await;
+}
+
+#[tokio::test]
+async fn no_picture_of_a_face_is_left_in_any_file() {
+    if !is_ready() {
+        return;
+    }
+    let site = face_site().await;
+    let person = site.faced(0).await;
+    let photo = &person.unused[0];
+    site.look(&person.payer.by_phone(), photo).await;
+    let middle = &photo[photo.len() / 2..photo.len() / 2 + 24];
+    for (name, bytes) in site.files() {
+        assert!(!contains(&bytes, middle), "{name} holds a piece of the photo");
+        assert!(!contains(&bytes, b"\xff\xd8\xff\xe0\x00\x10JFIF"), "{name} holds a JPEG");
+    }
+    assert_eq!(text(&site.look(&person.payer.by_phone(), photo).await, "terminal").get(..4), Some("trm_"));
+}
