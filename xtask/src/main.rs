@@ -1,9 +1,10 @@
-//! The tasks that README and CI call: `cargo xtask demo`, `test`, `openapi`.
+//! The tasks that README and CI call: `cargo xtask demo`, `test`, `openapi`, `models`.
 //!
 //! Plain programs started one after the other; the state is in the file system, so each task can be run again. The
 //! tidy rules (who may import whom, documents that name real files, SQL subset) are ordinary tests in `tests/it`.
 
 mod demo;
+mod models;
 mod openapi;
 mod step;
 mod test;
@@ -22,6 +23,12 @@ tasks:
                    missing is done without or fails by name.
   openapi          write docs/openapi/server.json and docs/openapi/terminal.json from the
                    code. Run it after every change of a route or a wire type.
+  models [--setup] [--upstream DIR] [--out DIR] [--pack NAME]
+                   make the face model packs from the files that their authors published
+                   (docs/models.md). DIR has those of xtask/models/sources.toml; it may be
+                   given several times, and ../shared/models is looked at as well. The
+                   packs go to `--out`, else to target/models. `--setup` first installs
+                   Python packages into target/models-venv; nothing else needs network.
   help             this text
 
 Everything can be run again; what is built already is not built twice. `demo` and `test`
@@ -40,6 +47,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(false),
         ["test", "--setup"] => test::run(true),
         ["openapi"] => openapi::run(),
+        ["models", rest @ ..] => models::run(rest),
         other => {
             eprintln!("error: there is no task `{}`\n\n{HELP}", other.join(" "));
             return ExitCode::from(2);

@@ -22,10 +22,10 @@ const MACHINE_PATHS: &[&str] = &[concat!("/wo", "rk/"), concat!("/ro", "ot/"), c
 /// Pictures, models and databases: weights and people's data are never committed.
 const BINARY_EXTENSIONS: &[&str] = &[
     "png", "jpg", "jpeg", "bmp", "tif", "tiff", "gif", "webp", "pgm", "wsq", "onnx", "rten", "tflite", "pt",
-    "bin", "db", "sqlite", "sqlite3",
+    "pth", "bin", "db", "sqlite", "sqlite3",
 ];
 
-const TEXT_EXTENSIONS: &[&str] = &["rs", "md", "toml", "sql", "json", "sh", "yml", "yaml"];
+const TEXT_EXTENSIONS: &[&str] = &["rs", "py", "md", "toml", "sql", "json", "sh", "yml", "yaml"];
 
 fn has_extension(file: &str, extensions: &[&str]) -> bool {
     file.rsplit_once('.')
