@@ -2,6 +2,7 @@
 //! not exist, lets them pay by finger, and then tries what must not work. Every line is checked, not recited.
 
 mod books;
+mod faces;
 mod payment;
 mod people;
 mod processes;
@@ -18,6 +19,7 @@ use clap::Args;
 use selfsame_api::client::Client;
 
 use crate::connection::client;
+use crate::demo::faces::FaceData;
 use crate::demo::people::People;
 use crate::demo::processes::{DemoSite, Processes};
 use crate::demo::screen::Screen;
@@ -66,9 +68,10 @@ impl Demo {
         let stop = shutdown_signal(false)?;
         tokio::pin!(stop);
         let mut screen = Screen::new();
-        let demo_site = DemoSite::make(site).await?;
+        let faces = FaceData::find();
+        let demo_site = DemoSite::make(site, faces.as_ref().ok()).await?;
         let mut processes = Processes::new(&demo_site);
-        let demonstration = demonstrate(&demo_site, &mut processes, &mut screen);
+        let demonstration = demonstrate(&demo_site, &mut processes, &faces, &mut screen);
         let shown = tokio::select! {
             shown = tokio::time::timeout(DEMONSTRATION_TIMEOUT, demonstration) => {
                 shown.context("the demo took too long and was given up").flatten()
@@ -97,6 +100,7 @@ impl Demo {
 async fn demonstrate(
     site: &DemoSite,
     processes: &mut Processes<'_>,
+    faces: &anyhow::Result<FaceData>,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
     screen.title("Selfsame: the first payment by finger")?;
@@ -129,6 +133,16 @@ async fn demonstrate(
 
     screen.heading("What must not work, and what must")?;
     refusals::show(&stage, &mut people, &returned, screen).await?;
+
+    screen.heading("The same by face")?;
+    match faces {
+        Ok(data) => faces::show(&stage, processes, data, &mut people, screen).await?,
+        Err(missing) => screen.text(format!(
+            "Left out: {missing:#}. Faces need a model pack (docs/models.md, `selfsame models`) in the folder that \
+             SELFSAME_MODELS names, and the demo needs photos, in the folder that SELFSAME_FACES names: \
+             images/PERSON/*.jpg with four photos of some, and pad/image_F1.jpg, a photo of a photo."
+        ))?,
+    }
 
     screen.heading("The books")?;
     books::show(&stage, &people, screen).await

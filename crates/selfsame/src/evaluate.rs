@@ -1,5 +1,7 @@
 //! `selfsame evaluate`: how often the comparison is wrong, on an operator's own pictures or on synthetic fingers.
 
+mod face;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,12 +28,14 @@ const IMPRESSIONS_MAX: usize = 100_000;
 #[derive(Args, Debug)]
 pub struct Evaluate {
     #[command(subcommand)]
-    modality: Modality,
+    measure: Measure,
 }
 
 #[derive(Subcommand, Debug)]
-enum Modality {
+enum Measure {
     Finger(Finger),
+    Face(face::Face),
+    Pad(face::Pad),
 }
 
 /// Measure the finger algorithm
@@ -64,8 +68,11 @@ pub struct Finger {
 impl Evaluate {
     /// Measures and prints.
     pub fn run(self) -> anyhow::Result<()> {
-        let Modality::Finger(finger) = self.modality;
-        finger.run()
+        match self.measure {
+            Measure::Finger(finger) => finger.run(),
+            Measure::Face(face) => face.run(),
+            Measure::Pad(pad) => pad.run(),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use selfsame_api::interface::{
     HandoverMode, HandoverPlan, HandoverRequest, NewSession, Outcome, RegisterKind, Session, SessionState,
 };
 use selfsame_api::problem::ProblemCode;
-use selfsame_api::verifier::{PadInput, SyntheticPress, VerifierStatus};
+use selfsame_api::verifier::{FrameAnswer, PadInput, SyntheticPress, VerifierStatus};
 use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::clock::{Clock, SystemClock};
 use selfsame_domain::reference::Reference;
@@ -222,6 +222,20 @@ impl AtTerminal {
                 if error.problem().is_some_and(|problem| problem.code == ProblemCode::InvalidState) =>
             {
                 Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A picture before the camera, `at_ms` after the first one; `None` if nobody was asked to look into it.
+    pub async fn show(&self, jpeg: Vec<u8>, at_ms: u32) -> Result<Option<FrameAnswer>, ClientError> {
+        let path = format!("/v1/frames?at_ms={at_ms}");
+        match self.verifier.post_bytes(&path, "image/jpeg", jpeg, TIMEOUT).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error)
+                if error.problem().is_some_and(|problem| problem.code == ProblemCode::InvalidState) =>
+            {
+                Ok(None)
             }
             Err(error) => Err(error),
         }

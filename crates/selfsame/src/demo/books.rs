@@ -37,10 +37,12 @@ pub async fn show(stage: &Stage<'_>, people: &People, screen: &mut Screen) -> an
 /// Whose wallet is which.
 async fn owners(stage: &Stage<'_>, people: &People) -> anyhow::Result<Vec<(WalletId, &'static str)>> {
     let mut owners = Vec::new();
-    for person in [&people.ada, &people.ben, &people.cleo, &people.dan] {
-        let path = format!("/v1/accounts/{}", person.account);
+    let first = [&people.ada, &people.ben, &people.cleo, &people.dan];
+    let first = first.into_iter().map(|person| (person.account, person.name));
+    for (account, name) in first.chain(people.others.iter().copied()) {
+        let path = format!("/v1/accounts/{account}");
         let account: Account = stage.operator.get(&path, TIMEOUT).await.map_err(explain)?;
-        owners.extend(account.wallets.iter().map(|wallet| (wallet.id, person.name)));
+        owners.extend(account.wallets.iter().map(|wallet| (wallet.id, name)));
     }
     Ok(owners)
 }

@@ -78,6 +78,8 @@ pub struct People {
     pub cleo: Person,
     /// Gave no consent.
     pub dan: Person,
+    /// Further people with a wallet.
+    pub others: Vec<(AccountId, &'static str)>,
     /// Top-ups so far, in minor units.
     pub paid_in_minor: i64,
     /// Rows of the ledger so far.
@@ -96,7 +98,7 @@ impl People {
         let ben = account(stage, "Ben", "0142", 2, "+49 170 555 0142").await?;
         let cleo = account(stage, "Cleo", "0199", 3, "+44 20 7946 0199").await?;
         let dan = account(stage, "Dan", "0177", 4, "+44 20 7946 0177").await?;
-        let mut people = Self { ada, ben, cleo, dan, paid_in_minor: 0, rows: 0 };
+        let mut people = Self { ada, ben, cleo, dan, others: Vec::new(), paid_in_minor: 0, rows: 0 };
         for (number, minor) in [2_000, 2_000, 300, 2_000].into_iter().enumerate() {
             let account = [&people.ada, &people.ben, &people.cleo, &people.dan][number].account;
             people.top_up(stage, account, minor, &format!("demo-top-up-{number}")).await?;
@@ -156,7 +158,20 @@ async fn account(
     Ok(Person { name, last4, finger, account: account.id, next_press: FIRST_PAYMENT_PRESS })
 }
 
-async fn consent(stage: &Stage<'_>, account: AccountId) -> anyhow::Result<ConsentId> {
+/// The account of somebody who pays by face.
+pub async fn face_account(stage: &Stage<'_>, last4: &str) -> anyhow::Result<AccountId> {
+    let new = NewAccount {
+        request_ref: "demo-account-face".parse()?,
+        display_name: "Eve Example".to_owned(),
+        phone: Some(format!("+44 20 7946 {last4}")),
+        member_number: None,
+    };
+    let account: Account = stage.operator.post("/v1/accounts", &new, TIMEOUT).await.map_err(explain)?;
+    Ok(account.id)
+}
+
+/// Records a consent.
+pub async fn consent(stage: &Stage<'_>, account: AccountId) -> anyhow::Result<ConsentId> {
     let text = text_in("en")?;
     let new =
         NewConsent { account, text_version: text.version.to_owned(), language: text.language.to_owned() };

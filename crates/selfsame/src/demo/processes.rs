@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::activate::activate;
 use crate::connection::client;
+use crate::demo::faces::{FaceData, PACK};
 use crate::demo::screen::Screen;
 use crate::init::Init;
 use crate::output;
@@ -58,7 +59,7 @@ pub struct DemoSite {
 
 impl DemoSite {
     /// Removes the site of an earlier demo and makes a new one.
-    pub async fn make(till: &Site) -> anyhow::Result<Self> {
+    pub async fn make(till: &Site, faces: Option<&FaceData>) -> anyhow::Result<Self> {
         // Sockets need short paths: said before anything is made.
         till.socket("terminal.sock")?;
         remove_earlier(till.folder())?;
@@ -68,8 +69,8 @@ impl DemoSite {
             site.create_folders()?;
         }
         let port = free_port()?;
-        write_settings(till, port)?;
-        write_settings(&desk, port)?;
+        write_settings(till, port, faces)?;
+        write_settings(&desk, port, None)?;
         let created = Init::for_tests().create(till).await?;
         for folder in ["keys", "log"] {
             fs::create_dir_all(till.folder().join(folder)).context("failed to make the demo's folders")?;
@@ -151,7 +152,7 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(listener.local_addr().context("there is no free port on 127.0.0.1")?.port())
 }
 
-fn write_settings(site: &Site, port: u16) -> anyhow::Result<()> {
+fn write_settings(site: &Site, port: u16, faces: Option<&FaceData>) -> anyhow::Result<()> {
     let mut text = DEFAULT_SETTINGS.to_owned();
     for (default, wanted) in [
         ("listen = \"127.0.0.1:8700\"", format!("listen = \"127.0.0.1:{port}\"")),
@@ -159,6 +160,17 @@ fn write_settings(site: &Site, port: u16) -> anyhow::Result<()> {
     ] {
         ensure!(text.contains(default), "the default settings have no line `{default}`");
         text = text.replace(default, &wanted);
+    }
+    if let Some(faces) = faces {
+        let folder = toml::Value::String(faces.models.display().to_string());
+        for (default, wanted) in [
+            ("source = \"none\"", "source = \"posted\"".to_owned()),
+            ("folder = \"models\"", format!("folder = {folder}")),
+            ("# face = \"face-default\"", format!("face = \"{PACK}\"")),
+        ] {
+            ensure!(text.contains(default), "the default settings have no line `{default}`");
+            text = text.replace(default, &wanted);
+        }
     }
     let path = site.folder().join("selfsame.toml");
     fs::write(&path, text).with_context(|| format!("failed to write `{}`", path.display()))

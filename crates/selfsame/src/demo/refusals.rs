@@ -105,7 +105,7 @@ async fn operators_reason(stage: &Stage<'_>) -> anyhow::Result<String> {
     Ok(attempt.reason)
 }
 
-async fn declined_because(stage: &Stage<'_>, reason: &str, words: &str) -> Checked {
+pub async fn declined_because(stage: &Stage<'_>, reason: &str, words: &str) -> Checked {
     let recorded = operators_reason(stage).await?;
     ensure!(recorded == reason, "the operator reads `{recorded}`, not `{reason}`");
     Ok(format!("the till reads `declined`, the operator `{reason}`: {words}"))
