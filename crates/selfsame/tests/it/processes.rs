@@ -315,3 +315,96 @@ async fn children_end_when_their_parent_is_killed() {
     processes.kill("server").await;
     ended(&matcher).await;
 }
+
+/// A refusal of the verification interface.
+fn refused(answer: Result<Session, ClientError>) -> String {
+    let error = answer.expect_err("the interface refuses");
+    error.problem().expect("a problem document").code.as_str().to_owned()
+}
+
+#[tokio::test]
+async fn the_interface_takes_one_payer_at_a_time_and_ends_each_request_once() {
+    let processes = Processes::start().await;
+    let ask =
+        async |body: Value| processes.interface.post::<Session>("/v1/verifications", &body, PATIENCE).await;
+    let request = json!({ "request_id": "one", "modality": "finger",
+        "identifier": { "kind": "phone_last4", "value": "0142" } });
+    let session = ask(request.clone()).await.expect("accepted");
+    assert_eq!(ask(request.clone()).await.expect("the same again").id, session.id);
+    let mut other = request.clone();
+    other["deadline_ms"] = json!(5_000);
+    assert_eq!(refused(ask(other).await), "reference_conflict");
+    assert_eq!(refused(ask(json!({ "request_id": "two", "modality": "finger" })).await), "busy");
+    let handover = format!("/v1/verifications/{}/handover", session.id);
+    let early = processes.interface.post(&handover, &HandoverRequest::default(), PATIENCE).await;
+    assert_eq!(refused(early), "invalid_state");
+
+    let cancel = format!("/v1/verifications/{}/cancel", session.id);
+    for _ in 0..2 {
+        let canceled: Session = processes
+            .interface
+            .post(&cancel, &json!({ "reason": "cashier" }), PATIENCE)
+            .await
+            .expect("canceled");
+        assert_eq!(canceled.outcome, Some(Outcome::Canceled));
+    }
+    assert!(!processes.press(6_000).await, "the reader is free");
+
+    for (name, value) in [("amount", json!(100)), ("deadline_ms", json!(999)), ("modality", json!("iris"))] {
+        let mut wrong = json!({ "request_id": "wrong", "modality": "finger" });
+        wrong[name] = value;
+        assert_eq!(refused(ask(wrong).await), "invalid_request", "{name}");
+    }
+    let short = json!({ "request_id": "short", "modality": "finger", "deadline_ms": 1_000 });
+    let session = ask(short).await.expect("nobody is in the way any more");
+    assert_eq!(processes.outcome(&session).await, (Outcome::TimedOut, None));
+    assert_eq!(processes.pay("after-all", 6_001).await["result"], "paid");
+}
+
+#[tokio::test]
+async fn a_code_lives_until_it_is_replaced_canceled_or_spent() {
+    let processes = Processes::start().await;
+    let session = processes.ask("codes").await;
+    for press in 6_000..6_010 {
+        if processes
+            .interface
+            .get::<Session>(&format!("/v1/verifications/{}", session.id), PATIENCE)
+            .await
+            .expect("it is there")
+            .state
+            == SessionState::Done
+        {
+            break;
+        }
+        processes.press(press).await;
+        processes.follow(&session, |session| session.state != SessionState::Verifying).await;
+    }
+    assert_eq!(processes.outcome(&session).await.0, Outcome::Passed);
+    let handover = format!("/v1/verifications/{}/handover", session.id);
+    let hand_over = async || {
+        let handed: Session =
+            processes.interface.post(&handover, &HandoverRequest::default(), PATIENCE).await.expect("a code");
+        handed.handover.expect("handed over").digits.expect("to the caller")
+    };
+    let (first, second) = (hand_over().await, hand_over().await);
+    assert_ne!(first, second);
+    // The answer may have been lost: the digits that are alive can be read again.
+    let again: Session = processes
+        .interface
+        .get(&format!("/v1/verifications/{}", session.id), PATIENCE)
+        .await
+        .expect("it is there");
+    assert_eq!(again.handover.expect("handed over").digits.as_ref(), Some(&second));
+    let charge = async |order: &str, code: &str| {
+        let key = processes.site().join("keys/merchant");
+        let key = key.to_str().expect("our own path").to_owned();
+        let arguments = ["till", "--amount", "0.10", "--order-ref", order, "--key-file", &key];
+        processes.run(&arguments, &format!("{code}\n")).await.is_some()
+    };
+    assert!(!charge("replaced", &first).await, "the first code was replaced");
+    let cancel = format!("/v1/verifications/{}/cancel", session.id);
+    let canceled: Session =
+        processes.interface.post(&cancel, &json!({ "reason": "payer" }), PATIENCE).await.expect("canceled");
+    assert_eq!((canceled.outcome, canceled.handover), (Some(Outcome::Passed), None));
+    assert!(!charge("canceled", &second).await, "the pass was given up, and its code with it");
+}
