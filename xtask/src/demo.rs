@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::step::{Steps, answers, cargo, command};
+use crate::step::{Steps, answers, cargo, command, root};
 
 /// Where the demo's site lies. Relative to the checkout on purpose: paths of Unix sockets are short (108 bytes).
 const SITE: &str = "target/demo";
@@ -31,6 +31,14 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     let mut demo = cargo();
     demo.args(["run", "--quiet", "--package", "selfsame", "--", "demo"]).args(arguments);
     demo.env("SELFSAME_SITE", SITE);
+    // Beside a developer's checkout. Whoever has them elsewhere says so; without them the demo pays by finger only.
+    for (variable, folder) in [("SELFSAME_MODELS", "../shared/models"), ("SELFSAME_FACES", "../shared/faces")]
+    {
+        let folder = root().join(folder);
+        if std::env::var_os(variable).is_none() && folder.is_dir() {
+            demo.env(variable, folder);
+        }
+    }
     if !arguments.contains(&"--exit") {
         // The demo stays up: it takes our place, so that Ctrl-C and signals reach it and nothing is left behind.
         return Err(demo.exec()).context("failed to start the demo");
