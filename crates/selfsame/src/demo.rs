@@ -11,6 +11,7 @@ mod scanner;
 mod screen;
 mod till;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,11 +36,12 @@ pub const SITE_DEFAULT: &str = "target/demo";
 /// Longest time that the whole demonstration may take. It takes some seconds.
 const DEMONSTRATION_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// See a payment by finger from end to end
+/// See a payment by finger, and by face, from end to end
 ///
 /// Makes a fresh test site (an earlier demo's site in the same folder is removed), starts server, matcher, terminal
 /// and verification program, enrols synthetic people, shows one payment in the five steps of the method with its
-/// stage timings, and then tries what must be refused. Ends with the trial balance and the ledger's hash chain.
+/// stage timings, and then tries what must be refused. The same by face, if SELFSAME_MODELS names a folder with a face
+/// pack and photos are there. Ends with the trial balance and the ledger's hash chain.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame demo --exit          ends by itself; exit code 0 only if every line came out as it must
@@ -48,6 +50,9 @@ pub struct Demo {
     /// End after the last line, and with it all processes
     #[arg(long)]
     exit: bool,
+    /// Photos of people for the part by face: images/PERSON/*.jpg and pad/image_F1.jpg
+    #[arg(long, value_name = "DIR", env = "SELFSAME_FACES")]
+    faces: Option<PathBuf>,
 }
 
 /// What every part of the demonstration uses.
@@ -68,7 +73,7 @@ impl Demo {
         let stop = shutdown_signal(false)?;
         tokio::pin!(stop);
         let mut screen = Screen::new();
-        let faces = FaceData::find();
+        let faces = FaceData::find(self.faces.as_deref());
         let demo_site = DemoSite::make(site, faces.as_ref().ok()).await?;
         let mut processes = Processes::new(&demo_site);
         let demonstration = demonstrate(&demo_site, &mut processes, &faces, &mut screen);
@@ -139,7 +144,7 @@ async fn demonstrate(
         Ok(data) => faces::show(&stage, processes, data, &mut people, screen).await?,
         Err(missing) => screen.text(format!(
             "Left out: {missing:#}. Faces need a model pack (docs/models.md, `selfsame models`) in the folder that \
-             SELFSAME_MODELS names, and the demo needs photos, in the folder that SELFSAME_FACES names: \
+             SELFSAME_MODELS names, and the demo needs photos in the folder of --faces or SELFSAME_FACES: \
              images/PERSON/*.jpg with four photos of some, and pad/image_F1.jpg, a photo of a photo."
         ))?,
     }

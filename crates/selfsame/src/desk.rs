@@ -9,6 +9,7 @@ mod place;
 use clap::{Args, Subcommand};
 use selfsame_api::client::Client;
 use selfsame_domain::clock::{Clock, SystemClock};
+use selfsame_domain::id::EnrolmentId;
 use selfsame_domain::reference::Reference;
 
 use crate::connection::{KeyOptions, ServerOptions};
@@ -47,6 +48,11 @@ enum Command {
     #[command(subcommand)]
     Consent(consent::Consent),
     Enrol(enrol::Enrol),
+    /// Take an enrolment in review into use: you looked at the person and know who they are
+    Approve {
+        /// Which one
+        enrolment: EnrolmentId,
+    },
     Merchant(place::Merchant),
     Terminal(place::Terminal),
     /// What the operator owes the merchant whose key is given
@@ -88,6 +94,7 @@ impl Desk {
             Command::TopUp(command) => command.run(&counter).await,
             Command::Consent(command) => command.run(&counter).await,
             Command::Enrol(command) => command.run(&counter).await,
+            Command::Approve { enrolment } => enrol::approve(&counter, enrolment).await,
             Command::Merchant(command) => command.run(&counter).await,
             Command::Terminal(command) => command.run(&counter).await,
             Command::Balance => books::balance(&counter).await,

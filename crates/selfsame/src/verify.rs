@@ -1,11 +1,12 @@
 //! `selfsame verify`: what a register's software does at a terminal's verification interface (step 1 of the method),
 //! as a command. Also how the demo speaks to its terminal.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use selfsame_api::account::Identifier;
 use selfsame_api::client::{Client, ClientError};
@@ -18,6 +19,8 @@ use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::clock::{Clock, SystemClock};
 use selfsame_domain::reference::Reference;
 use selfsame_domain::sensor::Modality;
+use selfsame_domain::site::Mode;
+use selfsame_terminal::device::DeviceIdentity;
 
 use crate::connection::{TIMEOUT, explain_terminal};
 use crate::output;
@@ -47,6 +50,7 @@ const GRACE: Duration = Duration::from_secs(10);
   selfsame verify --phone-last4 0142 | selfsame till --amount 4.20 --key-file merchant.key
   selfsame verify --member-number M-1001 --register screen --picture code.png
   selfsame verify --phone-last4 0142 --finger 1 --press 500      (test sites: synthetic finger 1, press 500)
+  selfsame verify --phone-last4 0142 --face a.jpg b.jpg          (test sites: these pictures before the camera)
 
 Exit codes: 0 a code was handed over, 1 not, 2 used wrongly.")]
 pub struct Verify {
@@ -57,13 +61,16 @@ pub struct Verify {
     register: Register,
     /// Where to keep the picture of register `screen`
     #[arg(long, value_name = "FILE", default_value = "payment-code.png")]
-    picture: std::path::PathBuf,
+    picture: PathBuf,
     /// Test sites: this synthetic finger touches the reader
     #[arg(long, value_name = "NUMBER")]
     finger: Option<u64>,
     /// Test sites: first press of that finger; further tries use the next ones
     #[arg(long, value_name = "NUMBER", default_value_t = 1000, requires = "finger")]
     press: u64,
+    /// Test sites: these pictures come before the camera, one after the other
+    #[arg(long, value_name = "FILES", num_args = 1.., conflicts_with = "finger")]
+    face: Vec<PathBuf>,
     /// How long it may take, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=180))]
     deadline_seconds: u64,
@@ -108,6 +115,8 @@ impl Verify {
     /// Verifies a payer and hands the code over.
     pub async fn run(self, site: &Site) -> anyhow::Result<ExitCode> {
         let at = AtTerminal::new(site)?;
+        let pictures = self.pictures(site)?;
+        let modality = if pictures.is_empty() { Modality::Finger } else { Modality::Face };
         let request_id = match self.request_id {
             Some(request_id) => request_id,
             None => format!("verify-{}", SystemClock.now()).parse()?,
@@ -118,16 +127,17 @@ impl Verify {
         };
         let new = NewSession {
             request_id,
-            modality: Modality::Finger,
+            modality,
             identifier: self.identifier.identifier(),
             deadline_ms: self.deadline_seconds * 1000,
             handover: HandoverPlan { register, mode: HandoverMode::OnRequest },
         };
         let session = at.request(&new).await.map_err(explain_terminal)?;
-        output::note(format_args!("{}: asking for identifier and finger", session.id));
+        output::note(format_args!("{}: asking for identifier and {modality}", session.id));
         let ended = match self.finger {
             Some(finger) => at.present(session, finger, &mut (self.press..), show).await,
-            None => at.follow(session, show).await,
+            None if pictures.is_empty() => at.follow(session, show).await,
+            None => at.look(session, &pictures, show).await.map(|(ended, _)| ended),
         };
         let ended = ended?;
         if ended.outcome != Some(Outcome::Passed) {
@@ -152,6 +162,23 @@ impl Verify {
             }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// The pictures that were named. A real site's payers stand before its camera themselves.
+    fn pictures(&self, site: &Site) -> anyhow::Result<Vec<Vec<u8>>> {
+        if self.face.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mode = DeviceIdentity::load(&site.device())?.terminal.mode;
+        ensure!(
+            mode == Mode::Test,
+            "pictures from files are for test sites, and this is a {} site",
+            mode.as_str()
+        );
+        let read = |path: &PathBuf| {
+            std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))
+        };
+        self.face.iter().map(read).collect()
     }
 }
 
@@ -278,6 +305,43 @@ impl AtTerminal {
         mut observe: impl FnMut(&Session),
     ) -> anyhow::Result<Session> {
         self.until_done(session, Some((finger, presses)), &mut observe).await
+    }
+
+    /// The same, with pictures before the camera: one after the other, and again from the first. Answers as well which
+    /// of them was kept last.
+    pub async fn look(
+        &self,
+        mut session: Session,
+        pictures: &[Vec<u8>],
+        mut observe: impl FnMut(&Session),
+    ) -> anyhow::Result<(Session, Option<usize>)> {
+        ensure!(!pictures.is_empty(), "there is no picture to show");
+        let give_up = Instant::now() + session.deadline_at.since(SystemClock.now()) + GRACE;
+        let (mut turn, mut kept) = (0, None);
+        observe(&session);
+        while session.state != SessionState::Done {
+            if Instant::now() > give_up {
+                bail!("the terminal gave {} no outcome before its deadline", session.id);
+            }
+            let mut wait = POLL;
+            if session.state == SessionState::Capturing {
+                let index = turn % pictures.len();
+                let answer = self.show(pictures[index].clone(), 0).await.map_err(explain_terminal)?;
+                turn += usize::from(answer.is_some());
+                if answer.as_ref().is_some_and(|answer| answer.kept) {
+                    kept = Some(index);
+                }
+                if answer.is_none_or(|answer| !answer.enough) {
+                    wait = PRESS_PAUSE;
+                }
+            }
+            let newer = self.next(&session, wait).await.map_err(explain_terminal)?;
+            if newer.sequence != session.sequence {
+                observe(&newer);
+            }
+            session = newer;
+        }
+        Ok((session, kept))
     }
 
     async fn until_done(

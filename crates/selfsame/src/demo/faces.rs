@@ -1,26 +1,27 @@
 //! The same way by face, where a model pack and photos are there. Photos are a developer's data, never ours to ship:
-//! whoever is shown is called Eve here, and no photo that was enrolled ever pays.
+//! whoever is shown is called Eve or Finn here, and no photo that was enrolled ever pays.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use selfsame_api::account::Identifier;
-use selfsame_api::interface::{
-    HandoverMode, HandoverRequest, NewSession, Outcome, RegisterKind, Session, SessionState,
-};
+use selfsame_api::client::ClientError;
+use selfsame_api::enrolment::EnrolmentState;
+use selfsame_api::interface::{HandoverMode, HandoverRequest, NewSession, Outcome, RegisterKind, Session};
+use selfsame_api::problem::ProblemCode;
+use selfsame_biometrics::color_image::{ColorImage, encode_jpeg};
 use selfsame_domain::sensor::{Modality, SensorGrade};
-use selfsame_domain::timing::Stage as Timed;
+use selfsame_domain::timing::{Stage as Timed, Timings};
 use selfsame_terminal::capture::SampleFrame;
 use selfsame_terminal::enrolment::EnrolError;
 
 use crate::connection::{TIMEOUT, explain, explain_terminal};
 use crate::demo::Stage;
-use crate::demo::payment::{handed_digits, milliseconds, request};
+use crate::demo::payment::{bare_milliseconds, handed_digits, request};
 use crate::demo::people::{People, consent, face_account, last4};
 use crate::demo::processes::Processes;
-use crate::demo::refusals::declined_because;
+use crate::demo::refusals::{declined_because, operators_reason, samples_taken};
 use crate::demo::screen::{Checked, Screen};
 use crate::demo::till::Charge;
 use crate::desk::enrol::EnrolmentDesk;
@@ -30,17 +31,41 @@ use crate::verify::ending_words;
 /// The pack of the demo.
 pub const PACK: &str = "face-default";
 
-/// Photos by which Eve is enrolled.
+/// Photos by which a person is enrolled.
 const ENROLLED: usize = 3;
 
 /// People whose photos the quality gate may refuse before the demo gives up.
 const PEOPLE_MAX: usize = 20;
 
+/// Longest time that one payer may look into the camera, in milliseconds.
+const DEADLINE_MS: u64 = 15_000;
+
 /// Pause before a photo is shown again that was not awaited yet.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What Eve types, and what nobody with her face typed.
-const DIGITS: &str = "0123";
+/// Strangers who may look into the camera: one living face in fourteen is taken for an attack, and then another one
+/// shows that it would not have passed as Eve either.
+const STRANGERS_MAX: usize = 3;
+
+/// The two who pay: name, last four digits, what they spend, and for which order.
+const EVE: Payer = Payer { name: "Eve", digits: "0123", amount: "6.40", order_ref: "T1-0008" };
+const FINN: Payer = Payer { name: "Finn", digits: "0155", amount: "3.20", order_ref: "T1-0009" };
+
+/// What the face adds to the stages of a payment.
+const STAGES: [(Timed, &str, &str); 5] = [
+    (Timed::Capture, "capture", "until a frame was good enough (terminal)"),
+    (Timed::Detection, "detection", "face and its landmarks found, quality judged (matcher)"),
+    (Timed::AttackDetection, "attacks", "looked at for a picture or a mask (matcher)"),
+    (Timed::Extraction, "extraction", "aligned face to template (matcher)"),
+    (Timed::Comparison, "comparison", "with the candidates' templates (matcher)"),
+];
+
+struct Payer {
+    name: &'static str,
+    digits: &'static str,
+    amount: &'static str,
+    order_ref: &'static str,
+}
 
 /// Where packs and photos are.
 pub struct FaceData {
@@ -53,22 +78,18 @@ pub struct FaceData {
 }
 
 impl FaceData {
-    /// By the variables SELFSAME_MODELS and SELFSAME_FACES; `Err` says what is missing.
-    pub fn find() -> anyhow::Result<Self> {
-        let folder = |variable: &str| {
-            let folder = std::env::var_os(variable).map(PathBuf::from);
-            let folder = folder.with_context(|| format!("{variable} names no folder"))?;
-            std::path::absolute(&folder).with_context(|| format!("{variable} names no folder"))
-        };
-        let models = folder("SELFSAME_MODELS")?;
+    /// Packs by the variable SELFSAME_MODELS, photos as named; `Err` says what is missing.
+    pub fn find(faces: Option<&Path>) -> anyhow::Result<Self> {
+        let models = std::env::var_os("SELFSAME_MODELS").context("SELFSAME_MODELS names no folder")?;
+        let models = std::path::absolute(models).context("SELFSAME_MODELS names no folder")?;
         load(&models, PACK)?;
-        let faces = folder("SELFSAME_FACES")?;
+        let faces = faces.context("neither --faces nor SELFSAME_FACES names a folder")?;
         let mut people: Vec<Vec<PathBuf>> = files(&faces.join("images"))?
             .iter()
             .map(|person| files(person))
             .collect::<anyhow::Result<_>>()?;
         people.retain(|photos| photos.len() > ENROLLED);
-        ensure!(people.len() > 1, "`{}` shows too few people four times", faces.display());
+        ensure!(people.len() > 2, "`{}` shows too few people four times", faces.display());
         Ok(Self { models, people, attack: faces.join("pad/image_F1.jpg") })
     }
 }
@@ -88,13 +109,22 @@ fn read(photos: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
         .collect()
 }
 
-/// Eve, with the photos that were not enrolled, and somebody else's.
-struct Eve {
+/// Somebody enrolled, with the photos that were not.
+struct Faced {
+    payer: &'static Payer,
     unused: Vec<Vec<u8>>,
-    stranger: Vec<Vec<u8>>,
+    /// Place among the people.
+    place: usize,
 }
 
-/// Enrols Eve, lets her pay by a photo that was not enrolled, and tries what must not work.
+/// A payment by face.
+struct PaidByFace {
+    timings: Timings,
+    /// The photo that passed.
+    photo: Vec<u8>,
+}
+
+/// Enrols two people, lets them pay by photos that were not enrolled, and tries what must not work.
 pub async fn show(
     stage: &Stage<'_>,
     processes: &Processes<'_>,
@@ -102,121 +132,191 @@ pub async fn show(
     people: &mut People,
     screen: &mut Screen,
 ) -> anyhow::Result<()> {
-    let eve = enrol(stage, processes, data, people, screen).await?;
-    let paid = pay(stage, &eve, people).await;
-    screen.check("1 to 5, by face", paid)?;
-    screen.check("a stranger's face", stranger(stage, &eve).await)?;
-    screen.check("the right face, wrong digits", wrong_digits(stage, &eve).await)?;
+    let desk = EnrolmentDesk { identity: processes.desk()?, operator: &stage.operator };
+    let eve = enrol(stage, &desk, data, &EVE, 0, people, screen).await?;
+    let finn = enrol(stage, &desk, data, &FINN, eve.place + 1, people, screen).await?;
+    let by_eve = pay(stage, &eve, people, screen).await?;
+    let by_finn = pay(stage, &finn, people, screen).await?;
+    print_table(screen, &by_eve.timings, &by_finn.timings)?;
+    screen.check("nobody, then Eve", guided(stage, &by_eve.photo).await)?;
+    screen.check("a stranger's face", stranger(stage, data, finn.place + 1).await)?;
+    screen.check("the right face, wrong digits", wrong_digits(stage, &by_eve.photo).await)?;
     screen.check("a photo of a photo", attack(stage, data).await)
 }
 
 async fn enrol(
     stage: &Stage<'_>,
-    processes: &Processes<'_>,
+    desk: &EnrolmentDesk<'_>,
     data: &FaceData,
+    payer: &'static Payer,
+    from: usize,
     people: &mut People,
     screen: &mut Screen,
-) -> anyhow::Result<Eve> {
-    let account = face_account(stage, DIGITS).await?;
-    people.top_up(stage, account, 2_000, "demo-top-up-eve").await?;
-    people.others.push((account, "Eve"));
+) -> anyhow::Result<Faced> {
+    let account = face_account(stage, payer.name, payer.digits).await?;
+    people.top_up(stage, account, 2_000, &format!("demo-top-up-{}", payer.digits)).await?;
+    people.others.push((account, payer.name));
     let consent = consent(stage, account).await?;
-    let desk = EnrolmentDesk { identity: processes.desk()?, operator: &stage.operator };
-    for (number, photos) in data.people.iter().enumerate().take(PEOPLE_MAX) {
+    for (place, photos) in data.people.iter().enumerate().skip(from).take(PEOPLE_MAX) {
         let (enrolled, unused) = photos.split_at(ENROLLED);
         let enrolment = desk.open(account, consent, Modality::Face, 0).await.map_err(explain)?;
         let frames: Vec<SampleFrame> =
             read(enrolled)?.into_iter().map(|photo| SampleFrame::face(photo, 0)).collect();
         match desk.submit(&enrolment, SensorGrade::Simulated, &frames).await {
-            Ok(active) => {
-                let text = format!(
-                    "consent {consent}; {} frames enrolled, others are kept for paying",
-                    active.templates
-                );
-                screen.check("Eve (..0123)", Ok(text))?;
-                let other = &data.people[(number + 1) % data.people.len()];
-                return Ok(Eve { unused: read(unused)?, stranger: read(other)? });
+            Ok(active) if active.state == EnrolmentState::Active => {
+                let templates = active.templates;
+                let kept = unused.len();
+                let text = format!("consent {consent}; {templates} photos enrolled, {kept} kept for paying");
+                screen.check(&format!("{} (..{})", payer.name, payer.digits), Ok(text))?;
+                return Ok(Faced { payer, unused: read(unused)?, place });
             }
-            // The desk would ask for another picture; here another person takes her place.
-            Err(EnrolError::Server(error)) if error.problem().is_some() => {}
+            Ok(waiting) => bail!("the enrolment of {} is in state {}", payer.name, waiting.state),
+            // The desk would ask for another picture; here another person takes this one's place.
+            Err(EnrolError::Server(error)) if is_rejected(&error) => {}
             Err(error) => return Err(error.into()),
         }
     }
     bail!("of {PEOPLE_MAX} people nobody's photos could be enrolled")
 }
 
-/// A session from request to outcome, with these photos before the camera one after the other.
+fn is_rejected(error: &ClientError) -> bool {
+    error.problem().is_some_and(|problem| problem.code == ProblemCode::SampleRejected)
+}
+
+async fn open(stage: &Stage<'_>, request_id: &str, types: &str) -> anyhow::Result<Session> {
+    let new = NewSession {
+        modality: Modality::Face,
+        identifier: Some(last4(types)),
+        deadline_ms: DEADLINE_MS,
+        ..request(request_id, RegisterKind::Return, HandoverMode::OnRequest)?
+    };
+    stage.at.request(&new).await.map_err(explain_terminal)
+}
+
+/// A session from request to outcome, with these photos before the camera.
 async fn look(
     stage: &Stage<'_>,
     request_id: &str,
-    types: Identifier,
+    types: &str,
     photos: &[Vec<u8>],
-) -> anyhow::Result<Session> {
-    let new = NewSession {
-        modality: Modality::Face,
-        identifier: Some(types),
-        ..request(request_id, RegisterKind::Return, HandoverMode::OnRequest)?
-    };
-    let mut session = stage.at.request(&new).await.map_err(explain_terminal)?;
-    let mut shown = photos.iter().cycle();
-    let give_up = Instant::now() + TIMEOUT;
-    while session.state != SessionState::Done {
-        ensure!(Instant::now() < give_up, "{} came to no end", session.id);
-        let mut wait = TIMEOUT / 10;
-        if session.state == SessionState::Capturing {
-            let photo = shown.next().context("no photos are left")?;
-            let answer = stage.at.show(photo.clone(), 0).await.map_err(explain_terminal)?;
-            if answer.is_none_or(|answer| !answer.enough) {
-                wait = PAUSE;
-            }
-        }
-        session = stage.at.next(&session, wait).await.map_err(explain_terminal)?;
-    }
-    Ok(session)
+) -> anyhow::Result<(Session, Option<usize>)> {
+    let session = open(stage, request_id, types).await?;
+    stage.at.look(session, photos, |_| {}).await
 }
 
-async fn pay(stage: &Stage<'_>, eve: &Eve, people: &mut People) -> Checked {
-    let session = look(stage, "demo-eve-1", last4(DIGITS), &eve.unused).await?;
-    ensure!(session.outcome == Some(Outcome::Passed), "Eve was not verified: {}", ending_words(&session));
-    let handed = stage.at.hand_over(&session, &HandoverRequest::default()).await.map_err(explain_terminal)?;
-    let (_, digits) = handed_digits(&handed)?;
-    let charge = Charge { key: "merchant", amount: "6.40", order_ref: "T1-0008", digits: &digits };
-    let (payment, _) = charge.run(stage.site).await?.paid()?;
-    people.rows += 1;
-    let took =
-        |stage: Timed| session.timings.get(stage).map(milliseconds).context("a stage was not measured");
-    Ok(format!(
-        "Eve types {DIGITS} and looks into the camera; PAID {}, {}. Face found in {}, looked at for attacks in {}, \
-         described in {}",
-        payment.amount,
-        payment.id,
-        took(Timed::Detection)?,
-        took(Timed::AttackDetection)?,
-        took(Timed::Extraction)?
-    ))
+/// The unused photos one after the other until one passes: one in ten is refused, and a payer looks again.
+async fn pay(
+    stage: &Stage<'_>,
+    person: &Faced,
+    people: &mut People,
+    screen: &mut Screen,
+) -> anyhow::Result<PaidByFace> {
+    let Payer { name, digits: types, amount, order_ref } = *person.payer;
+    for first in 0..person.unused.len() {
+        let mut photos = person.unused.clone();
+        photos.rotate_left(first);
+        let (session, shown) = look(stage, &format!("demo-{types}-{first}"), types, &photos).await?;
+        if session.outcome != Some(Outcome::Passed) {
+            screen.step(name, format!("looks once more: {}", ending_words(&session)))?;
+            continue;
+        }
+        let shown_name = session.payer_display.clone().context("a pass without a payer")?;
+        ensure!(shown_name.chars().next() == name.chars().next(), "somebody else passed: {shown_name}");
+        let handed = stage.at.hand_over(&session, &HandoverRequest::default()).await;
+        let handed = handed.map_err(explain_terminal)?;
+        let (_, digits) = handed_digits(&handed)?;
+        let charge = Charge { key: "merchant", amount, order_ref, digits: &digits };
+        let (payment, replayed) = charge.run(stage.site).await?.paid()?;
+        ensure!(!replayed, "it was answered from before");
+        people.rows += 1;
+        screen.check(
+            "1 to 5, by face",
+            Ok(format!(
+                "{name} types {types} and looks into the camera: {shown_name} passed; the till charges {} for order \
+                 {order_ref}: PAID, {}",
+                payment.amount, payment.id
+            )),
+        )?;
+        let mut timings = session.timings;
+        timings.merge(&payment.timings);
+        let photo = photos.swap_remove(shown.context("a pass without a photo")?);
+        return Ok(PaidByFace { timings, photo });
+    }
+    bail!("no unused photo of {name} passed")
+}
+
+fn print_table(screen: &mut Screen, eve: &Timings, finn: &Timings) -> anyhow::Result<()> {
+    screen.row(["stage, ms", EVE.name, FINN.name, ""])?;
+    let mut missing = Vec::new();
+    for (timed, name, what) in STAGES {
+        let cells = [eve, finn].map(|timings| timings.get(timed));
+        if cells.iter().any(Option::is_none) {
+            missing.push(name);
+        }
+        let [first, second] = cells.map(|duration| duration.map_or("missing".to_owned(), bare_milliseconds));
+        screen.row([name, &first, &second, what])?;
+    }
+    let checked = if missing.is_empty() {
+        Ok(format!("{} stages that faces have, for both payments", STAGES.len()))
+    } else {
+        Err(anyhow::anyhow!("not measured: {}", missing.join(", ")))
+    };
+    screen.check("every stage was measured", checked)
+}
+
+/// A frame with nobody in it is answered at once with what to do, and costs nothing.
+async fn guided(stage: &Stage<'_>, photo: &[u8]) -> Checked {
+    const SIDE: u32 = 320;
+    let grey = ColorImage::new(SIDE, SIDE, vec![128; (SIDE * SIDE * 3) as usize])?;
+    let grey = encode_jpeg(&grey, 90);
+    let before = samples_taken(stage).await?;
+    let session = open(stage, "demo-face-nobody", EVE.digits).await?;
+    let give_up = Instant::now() + TIMEOUT;
+    let answer = loop {
+        ensure!(Instant::now() < give_up, "{} never asked anybody to look", session.id);
+        match stage.at.show(grey.clone(), 0).await.map_err(explain_terminal)? {
+            Some(answer) => break answer,
+            None => tokio::time::sleep(PAUSE).await,
+        }
+    };
+    let guidance = answer.guidance.as_deref().unwrap_or("nothing");
+    ensure!(guidance == "no_face" && !answer.kept, "an empty picture is answered with `{guidance}`");
+    let (session, _) = stage.at.look(session, &[photo.to_vec()], |_| {}).await?;
+    ensure!(
+        session.outcome == Some(Outcome::Passed),
+        "then Eve was not verified: {}",
+        ending_words(&session)
+    );
+    let taken = samples_taken(stage).await? - before;
+    ensure!(taken == 1, "{taken} samples were taken instead of Eve's one");
+    Ok("an empty picture is answered with `no_face` and never sent; then Eve passes".to_owned())
 }
 
 fn declined(session: &Session) -> anyhow::Result<()> {
-    ensure!(
-        session.outcome == Some(Outcome::Declined),
-        "the verification ended as {}",
-        ending_words(session)
-    );
+    let is_declined = session.outcome == Some(Outcome::Declined);
+    ensure!(is_declined, "the verification ended as {}", ending_words(session));
     Ok(())
 }
 
-async fn stranger(stage: &Stage<'_>, eve: &Eve) -> Checked {
-    declined(&look(stage, "demo-face-stranger", last4(DIGITS), &eve.stranger).await?)?;
-    declined_because(stage, "no_match", "three looks, and not Eve").await
+async fn stranger(stage: &Stage<'_>, data: &FaceData, from: usize) -> Checked {
+    for (number, photos) in data.people.iter().cycle().skip(from).take(STRANGERS_MAX).enumerate() {
+        let request_id = format!("demo-face-stranger-{number}");
+        declined(&look(stage, &request_id, EVE.digits, &read(photos)?).await?.0)?;
+        if operators_reason(stage).await? != "attack" {
+            return declined_because(stage, "no_match", "several looks, and not Eve").await;
+        }
+    }
+    bail!("{STRANGERS_MAX} living people in a row were taken for an attack")
 }
 
-async fn wrong_digits(stage: &Stage<'_>, eve: &Eve) -> Checked {
-    declined(&look(stage, "demo-face-digits", last4("0142"), &eve.unused).await?)?;
-    declined_because(stage, "not_enrolled", "nobody with these digits is enrolled by face").await
+async fn wrong_digits(stage: &Stage<'_>, photo: &[u8]) -> Checked {
+    declined(&look(stage, "demo-face-digits", FINN.digits, &[photo.to_vec()]).await?.0)?;
+    declined_because(stage, "no_match", "Eve's face is only compared with whom the digits select: Finn").await
 }
 
 async fn attack(stage: &Stage<'_>, data: &FaceData) -> Checked {
     let photo = read(std::slice::from_ref(&data.attack))?;
-    declined(&look(stage, "demo-face-attack", last4(DIGITS), &photo).await?)?;
-    declined_because(stage, "attack", "whoever it shows").await
+    let (session, _) = look(stage, "demo-face-attack", EVE.digits, &photo).await?;
+    declined(&session)?;
+    declined_because(stage, "attack", "shown with Eve's digits; an attack is one whoever it shows").await
 }

@@ -259,13 +259,14 @@ pub fn print_table(screen: &mut Screen, returned: &Paid, scanned: &Paid) -> anyh
     screen.check("every stage was measured", checked)
 }
 
-fn bare_milliseconds(duration: Duration) -> String {
+/// A duration in milliseconds, for a table.
+pub fn bare_milliseconds(duration: Duration) -> String {
     let microseconds = duration.as_micros();
     format!("{}.{:03}", microseconds / 1000, microseconds % 1000)
 }
 
 /// A duration as people read it.
-pub fn milliseconds(duration: Duration) -> String {
+fn milliseconds(duration: Duration) -> String {
     format!("{} ms", bare_milliseconds(duration))
 }
 

@@ -159,10 +159,10 @@ async fn account(
 }
 
 /// The account of somebody who pays by face.
-pub async fn face_account(stage: &Stage<'_>, last4: &str) -> anyhow::Result<AccountId> {
+pub async fn face_account(stage: &Stage<'_>, name: &str, last4: &str) -> anyhow::Result<AccountId> {
     let new = NewAccount {
-        request_ref: "demo-account-face".parse()?,
-        display_name: "Eve Example".to_owned(),
+        request_ref: format!("demo-account-face-{last4}").parse()?,
+        display_name: format!("{name} Example"),
         phone: Some(format!("+44 20 7946 {last4}")),
         member_number: None,
     };

@@ -98,7 +98,7 @@ async fn expired(stage: &Stage<'_>, session: &Session) -> Checked {
 }
 
 /// What the operator reads of the last refused verification; the till reads `declined` whatever it was.
-async fn operators_reason(stage: &Stage<'_>) -> anyhow::Result<String> {
+pub async fn operators_reason(stage: &Stage<'_>) -> anyhow::Result<String> {
     let attempts: Attempts = stage.operator.get("/v1/attempts?limit=1", TIMEOUT).await.map_err(explain)?;
     let attempt = attempts.data.into_iter().next().context("no attempt was recorded")?;
     ensure!(attempt.operation == "verification", "the last attempt was a {}", attempt.operation);
@@ -137,7 +137,7 @@ async fn no_consent(stage: &Stage<'_>, people: &mut People) -> Checked {
     declined_because(stage, "consent_missing", "the reader was not even switched on").await
 }
 
-async fn samples_taken(stage: &Stage<'_>) -> anyhow::Result<u64> {
+pub async fn samples_taken(stage: &Stage<'_>) -> anyhow::Result<u64> {
     let status = stage.at.verifier_status().await.map_err(explain_terminal)?;
     Ok(status.counters.get("samples").copied().unwrap_or_default())
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use selfsame_api::client::{Client, ClientError};
-use selfsame_api::enrolment::{ENROLMENT_SAMPLES, Enrolment, NewEnrolment};
+use selfsame_api::enrolment::{ENROLMENT_SAMPLES, Enrolment, EnrolmentState, NewEnrolment};
 use selfsame_api::problem::ProblemCode;
 use selfsame_api::serve::{bind_unix, serve_unix};
 use selfsame_biometrics::synthetic::Master;
 use selfsame_domain::clock::SystemClock;
-use selfsame_domain::id::{AccountId, ConsentId};
+use selfsame_domain::id::{AccountId, ConsentId, EnrolmentId};
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::terminal::Purpose;
 use selfsame_terminal::capture::reader::synthetic_sample;
@@ -140,10 +140,7 @@ impl Enrol {
         for number in 1.. {
             let (grade, samples) = self.samples(counter, &identity, wanted).await?;
             let error = match desk.submit(&enrolment, grade, &samples).await {
-                Ok(active) => {
-                    let text = format!("{}  {} templates of {}", active.id, active.templates, active.account);
-                    return counter.print(&active, text);
-                }
+                Ok(enrolled) => return print_enrolled(counter, &enrolled),
                 Err(EnrolError::Server(error)) => error,
                 Err(error) => return Err(error.into()),
             };
@@ -210,6 +207,25 @@ impl Enrol {
         let source = capture_source(counter.site, identity, self.modality())?;
         take_presses(counter, &source, wanted).await
     }
+}
+
+fn print_enrolled(counter: &Counter<'_>, enrolled: &Enrolment) -> anyhow::Result<()> {
+    let Enrolment { id, account, templates, .. } = enrolled;
+    if enrolled.state == EnrolmentState::Review {
+        output::note(format_args!(
+            "somebody enrolled looks much alike. Be sure who stands before you, then: selfsame desk approve {id}"
+        ));
+        return counter.print(enrolled, format_args!("{id}  in review, of {account}"));
+    }
+    counter.print(enrolled, format_args!("{id}  {templates} templates of {account}"))
+}
+
+/// Takes an enrolment in review into use.
+pub async fn approve(counter: &Counter<'_>, enrolment: EnrolmentId) -> anyhow::Result<()> {
+    let path = format!("/v1/enrolments/{enrolment}/approve");
+    let approved: Enrolment =
+        counter.client.post(&path, &serde_json::json!({}), TIMEOUT).await.map_err(explain)?;
+    counter.print(&approved, format_args!("{}  {}, of {}", approved.id, approved.state, approved.account))
 }
 
 /// Takes presses from a reader, whose driver posts them to the socket where a till's verification program listens.

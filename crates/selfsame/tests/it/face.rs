@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use selfsame_api::enrolment::Enrolment;
 use selfsame_biometrics::color_image::{ColorImage, Limits, decode, encode_jpeg};
+use selfsame_biometrics::image::{GrayImage, encode_png};
 use selfsame_biometrics::model_pack::{Manifest, ModelPack, built_in_manifest};
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_terminal::capture::SampleFrame;
@@ -12,7 +13,8 @@ use selfsame_terminal::enrolment::{EnrolError, submit_enrolment};
 use serde_json::{Value, json};
 
 use crate::caller::Reply;
-use crate::payer::{Payer, Sealing, seal_frames_of, text};
+use crate::leak::{keep_log, logged};
+use crate::payer::{Payer, Sealing, seal_frames_of};
 use crate::site::{Setup, TestSite, contains};
 
 /// Photos of an enrolment.
@@ -59,8 +61,8 @@ fn photos(number: usize) -> Vec<Vec<u8>> {
         files.sort();
         files
     };
-    let several = people.iter().map(files).filter(|files| files.len() > ENROLLED);
-    let chosen = several.skip(number).step_by(1).next().expect("enough people");
+    let mut several = people.iter().map(files).filter(|files| files.len() > ENROLLED);
+    let chosen = several.nth(number).expect("enough people");
     chosen.iter().map(|file| std::fs::read(file).expect("a photo")).collect()
 }
 
@@ -253,6 +255,44 @@ fn group(left: &[u8], right: &[u8]) -> Vec<u8> {
     encode_jpeg(&ColorImage::new(2 * width, height, pixels).expect("a group"), 90)
 }
 
+/// The same photo that says in its frame header (ISO/IEC 10918-1, B.2.2) to have another size.
+fn with_size(jpeg: &[u8], width: u16, height: u16) -> Vec<u8> {
+    let mut jpeg = jpeg.to_vec();
+    let mut at = 2;
+    while !matches!(jpeg[at + 1], 0xc0..=0xc2) {
+        at += 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+    }
+    jpeg[at + 5..at + 7].copy_from_slice(&height.to_be_bytes());
+    jpeg[at + 7..at + 9].copy_from_slice(&width.to_be_bytes());
+    jpeg
+}
+
+/// Another kind of picture in a frame that says it is a JPEG.
+fn png() -> Vec<u8> {
+    encode_png(&GrayImage::new(400, 400, 500, vec![128; 400 * 400]).expect("a small picture"))
+}
+
+fn upside_down(photo: &[u8]) -> Vec<u8> {
+    let image = decode(photo, Limits::FILE).expect("a photo");
+    let pixels = image.rgb().chunks_exact(3).rev().flatten().copied().collect();
+    let turned = ColorImage::new(image.width_px(), image.height_px(), pixels).expect("as large as before");
+    encode_jpeg(&turned, 90)
+}
+
+#[tokio::test]
+async fn a_face_upside_down_is_no_pass() {
+    if !is_ready() {
+        return;
+    }
+    let site = face_site().await;
+    let person = site.faced(0).await;
+    for photo in &person.unused {
+        let verdict = site.look(&person.payer.by_phone(), &upside_down(photo)).await;
+        assert_eq!(verdict["state"], "capturing", "{verdict}");
+        assert_ne!(verdict["ending"]["kind"], "fault", "{verdict}");
+    }
+}
+
 #[tokio::test]
 async fn pictures_that_cannot_be_used_cost_the_payer_nothing() {
     if !is_ready() {
@@ -267,6 +307,9 @@ async fn pictures_that_cannot_be_used_cost_the_payer_nothing() {
         ("empty", Vec::new(), "image_invalid"),
         ("truncated", good[..good.len() / 2].to_vec(), "image_invalid"),
         ("no picture", b"GIF89a".to_vec(), "image_invalid"),
+        ("40,000 pixels a side", with_size(&good, 40_000, 40_000), "image_invalid"),
+        ("no pixels", with_size(&good, 0, 0), "image_invalid"),
+        ("an empty PNG that is called JPEG", png(), "no_face"),
         ("black", plain(0), "no_face"),
         ("white", plain(255), "no_face"),
         ("a group", group(&good, &other), "several_faces"),
@@ -289,18 +332,20 @@ async fn templates_of_another_model_are_never_compared_and_enrolling_anew_helps(
     if !is_ready() {
         return;
     }
-    let site = face_site().await;
-    let person = site.faced(0).await;
-    let mut photos = photos(person.first);
-    photos.truncate(ENROLLED);
-    // An enrolled photo would match itself, if it were compared.
-    assert_eq!(site.look(&person.payer.by_phone(), &photos[0]).await["state"], "passed");
-    site.stop_matcher().await;
-    site.start_matcher_with(Some("face-mobilefacenet")).await;
-    let verdict = site.look(&person.payer.by_phone(), &photos[0]).await;
-    assert_eq!(verdict["ending"]["decision"], "no_match", "{verdict}");
-    site.submit_face_enrolment(&person.payer, &photos).await.expect("the same face under the new model");
-    assert_eq!(site.look(&person.payer.by_phone(), &photos[0]).await["state"], "passed");
+    for (before, after) in [("face-default", "face-mobilefacenet"), ("face-mobilefacenet", "face-default")] {
+        let site = TestSite::start_with(Setup { face_pack: Some(before), ..Setup::default() }).await;
+        let person = site.faced(0).await;
+        let mut photos = photos(person.first);
+        photos.truncate(ENROLLED);
+        // An enrolled photo would match itself, if it were compared.
+        assert_eq!(site.look(&person.payer.by_phone(), &photos[0]).await["state"], "passed", "{before}");
+        site.stop_matcher().await;
+        site.start_matcher_with(Some(after)).await;
+        let verdict = site.look(&person.payer.by_phone(), &photos[0]).await;
+        assert_eq!(verdict["ending"]["decision"], "no_match", "{after}: {verdict}");
+        site.submit_face_enrolment(&person.payer, &photos).await.expect("the same face under the new model");
+        assert_eq!(site.look(&person.payer.by_phone(), &photos[0]).await["state"], "passed", "{after}");
+    }
 }
 
 #[tokio::test]
@@ -318,19 +363,50 @@ async fn without_a_pack_faces_are_a_fault_and_fingers_go_on() {
     site.pass(&finger).await;
 }
 
+/// The photo with a comment (marker COM) behind its signature.
+fn marked(photo: &[u8], mark: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(mark.len() + 2).expect("a short mark").to_be_bytes();
+    [&photo[..2], &[0xff, 0xfe], &length, mark, &photo[2..]].concat()
+}
+
 #[tokio::test]
-async fn no_picture_of_a_face_is_left_in_any_file() {
+async fn no_picture_of_a_face_is_left_in_any_file_or_log() {
+    const MARK: &[u8] = b"marked-picture-of-a-payer-51c7e0";
     if !is_ready() {
         return;
     }
+    keep_log();
     let site = face_site().await;
     let person = site.faced(0).await;
-    let photo = &person.unused[0];
-    site.look(&person.payer.by_phone(), photo).await;
-    let middle = &photo[photo.len() / 2..photo.len() / 2 + 24];
-    for (name, bytes) in site.files() {
-        assert!(!contains(&bytes, middle), "{name} holds a piece of the photo");
-        assert!(!contains(&bytes, b"\xff\xd8\xff\xe0\x00\x10JFIF"), "{name} holds a JPEG");
+    let mut photos = photos(person.first);
+    photos.truncate(ENROLLED);
+    let photos: Vec<_> = photos.iter().map(|photo| marked(photo, MARK)).collect();
+    site.submit_face_enrolment(&person.payer, &photos).await.expect("a comment changes no face");
+    let by_phone = person.payer.by_phone();
+    let passed = site.look(&by_phone, &photos[0]).await;
+    assert_eq!(passed["state"], "passed", "{passed}");
+    site.digits(&passed).await;
+    // What is refused is kept no more than what passes.
+    let attack = marked(&pad("image_F1.jpg"), MARK);
+    assert_eq!(site.look(&by_phone, &attack).await["ending"]["decision"], "attack");
+    let half = &photos[1][..photos[1].len() / 2];
+    assert!(contains(half, MARK));
+    assert_eq!(site.look(&by_phone, half).await["ending"]["fault"], "image_invalid");
+    site.flush().await;
+
+    let log = logged();
+    assert!(contains(&log, b"concluded a sample"), "the log is taken at all");
+    let mut places = site.files();
+    assert!(places.iter().any(|(name, _)| name == "site.db"));
+    places.push(("the log".to_owned(), log));
+    for (name, bytes) in places {
+        assert!(!contains(&bytes, MARK), "{name} holds the mark");
+        for photo in photos.iter().chain([&attack]) {
+            let middle = &photo[photo.len() / 2..photo.len() / 2 + 24];
+            assert!(!contains(&bytes, middle), "{name} holds a piece of a photo");
+        }
+        for after in [0xc0, 0xdb, 0xe0, 0xe1, 0xee, 0xfe] {
+            assert!(!contains(&bytes, &[0xff, 0xd8, 0xff, after]), "{name} holds a JPEG");
+        }
     }
-    assert_eq!(text(&site.look(&person.payer.by_phone(), photo).await, "terminal").get(..4), Some("trm_"));
 }

@@ -1,7 +1,7 @@
 //! Nothing personal and no secret in logs or files: a whole payment with marked values, and a search for them.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use selfsame_domain::sensor::SensorGrade;
 use serde_json::json;
@@ -34,18 +34,36 @@ impl MakeWriter<'_> for Log {
     }
 }
 
+/// The one log of this process, from the first call on; tests that run beside it write to it as well.
+fn log() -> &'static Log {
+    static LOG: OnceLock<Log> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let log = Log::default();
+        let ours = ["api", "domain", "matcher", "server", "store", "terminal", "biometrics"];
+        let filter: Vec<String> = ours.iter().map(|name| format!("selfsame_{name}=trace")).collect();
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(filter.join(",")))
+            .with_ansi(false)
+            .with_writer(log.clone())
+            .finish();
+        tracing::subscriber::set_global_default(subscriber).expect("the one log of this process");
+        log
+    })
+}
+
+/// Begins to keep the log.
+pub fn keep_log() {
+    log();
+}
+
+/// What was logged so far.
+pub fn logged() -> Vec<u8> {
+    log().0.lock().expect("no writer panics").clone()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_leaves_nothing_personal_in_logs_and_files() {
-    let log = Log::default();
-    let ours = ["api", "domain", "matcher", "server", "store", "terminal", "biometrics"];
-    let filter: Vec<String> = ours.iter().map(|name| format!("selfsame_{name}=trace")).collect();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter.join(",")))
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).expect("the one log of this process");
-
+    keep_log();
     let site = TestSite::start().await;
     let (name, phone, member_number) = ("Zephyrine Quagmire", "498811223344556", "ZQ-77001");
     let new = json!({ "request_ref": "leak-1", "display_name": name, "phone": phone, "member_number": member_number });
@@ -112,7 +130,7 @@ async fn a_payment_leaves_nothing_personal_in_logs_and_files() {
         planted.push(("digits without the check digit", digits.as_bytes()[..17].to_vec()));
         planted.push(("random digits", digits.as_bytes()[2..17].to_vec()));
     }
-    let logged = log.0.lock().expect("no writer panics").clone();
+    let logged = logged();
     let logged_text = String::from_utf8_lossy(&logged).into_owned();
     for line in
         ["answered a request", "issued a payment code", "concluded a sample", "enrolled", "does not answer"]
