@@ -68,6 +68,22 @@ pub enum MoneyError {
     /// Zero, negative, or above [`AMOUNT_MINOR_MAX`].
     #[error("amount {0} is outside 1..={AMOUNT_MINOR_MAX} minor units")]
     Range(i64),
+    /// Not an amount as people type it.
+    #[error("`{text}` is no amount in {currency}: write it like {}", example(*currency))]
+    Malformed {
+        /// What was typed, its beginning.
+        text: String,
+        /// In which currency it was meant.
+        currency: Currency,
+    },
+}
+
+fn example(currency: Currency) -> &'static str {
+    match currency.decimals() {
+        0 => "1250",
+        2 => "12.50",
+        _ => "12.500",
+    }
 }
 
 impl Currency {
@@ -137,6 +153,24 @@ impl Amount {
         }
     }
 
+    /// Reads an amount as people type it, e.g. `12.50`. Exact: digits are read as digits. The part after the point has at
+    /// most the currency's decimals. A comma is refused: `1,250` means different things to different people.
+    pub fn parse(text: &str, currency: Currency) -> Result<Self, MoneyError> {
+        let decimals = usize::from(currency.decimals());
+        let malformed = || MoneyError::Malformed { text: text.chars().take(40).collect(), currency };
+        let (whole, fraction) = match text.split_once('.') {
+            Some((_, "")) => return Err(malformed()),
+            Some((whole, fraction)) => (whole, fraction),
+            None => (text, ""),
+        };
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > decimals {
+            return Err(malformed());
+        }
+        let minor = format!("{whole}{fraction:0<decimals$}").parse().map_err(|_| malformed())?;
+        Self::new(minor, currency)
+    }
+
     /// Minor units, e.g. cents.
     pub fn minor(self) -> i64 {
         self.minor
@@ -203,6 +237,49 @@ mod tests {
             r#"{"minor":0,"currency":"EUR"}"#,
         ] {
             assert!(serde_json::from_str::<Amount>(json).is_err(), "{json}");
+        }
+    }
+
+    fn minor(text: &str, currency: &str) -> Option<i64> {
+        Amount::parse(text, currency.parse().unwrap()).ok().map(Amount::minor)
+    }
+
+    #[test]
+    fn amounts_are_read_exactly_by_the_decimals_of_their_currency() {
+        for (text, currency, expected) in [
+            ("12.50", "EUR", 1_250),
+            ("12.5", "EUR", 1_250),
+            ("12", "EUR", 1_200),
+            ("0.07", "EUR", 7),
+            ("0000.10", "EUR", 10),
+            ("1250", "JPY", 1_250),
+            ("1.250", "KWD", 1_250),
+            ("9999999999.99", "EUR", 999_999_999_999),
+        ] {
+            assert_eq!(minor(text, currency), Some(expected), "{text} {currency}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_exactly_an_amount_is_refused() {
+        for (text, currency) in [
+            ("", "EUR"),
+            (".", "EUR"),
+            (".5", "EUR"),
+            ("12.", "EUR"),
+            ("12.505", "EUR"),
+            ("12.5", "JPY"),
+            ("12,50", "EUR"),
+            ("1,250", "EUR"),
+            ("-1", "EUR"),
+            ("+1", "EUR"),
+            ("1e3", "EUR"),
+            ("0", "EUR"),
+            ("0.00", "EUR"),
+            ("١٢", "EUR"),
+            ("99999999999999999999999999", "EUR"),
+        ] {
+            assert_eq!(minor(text, currency), None, "{text} {currency}");
         }
     }
 }

@@ -11,8 +11,9 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use selfsame_biometrics::accuracy::{Impostors, Impression, Point, Rate, Scores};
-use selfsame_biometrics::finger::{ALGORITHM, Score, VERSION};
+use selfsame_biometrics::finger::{ALGORITHM, VERSION};
 use selfsame_biometrics::image::{GrayImage, decode_png};
+use selfsame_biometrics::score::Score;
 use selfsame_biometrics::synthetic::Master;
 use serde_json::json;
 

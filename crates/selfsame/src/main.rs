@@ -2,7 +2,6 @@
 //! who run them.
 
 mod activate;
-mod amount;
 mod audit;
 mod bench;
 mod connection;

@@ -14,7 +14,6 @@ use selfsame_domain::money::{Amount, Currency};
 use selfsame_domain::reference::Reference;
 use serde_json::json;
 
-use crate::amount::parse_amount;
 use crate::connection::{KeyOptions, ServerOptions, explain};
 use crate::output::{self, Usage};
 use crate::site::Site;
@@ -67,7 +66,7 @@ impl Till {
         };
         let mut input = Input::new();
         let amount = match &self.amount {
-            Some(text) => parse_amount(text, currency).map_err(Usage)?,
+            Some(text) => Amount::parse(text, currency).map_err(|error| Usage(error.to_string()))?,
             None => read_order(&mut input, currency)?,
         };
         let order_ref = match self.order_ref {

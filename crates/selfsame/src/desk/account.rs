@@ -5,10 +5,9 @@ use selfsame_api::account::{Account as ApiAccount, NewAccount};
 use selfsame_api::payment::Payment;
 use selfsame_api::top_up::NewTopUp;
 use selfsame_domain::id::AccountId;
-use selfsame_domain::money::display_minor;
+use selfsame_domain::money::{Amount, display_minor};
 use selfsame_domain::reference::Reference;
 
-use crate::amount::parse_amount;
 use crate::connection::{TIMEOUT, explain};
 use crate::desk::{Counter, reference};
 use crate::output::Usage;
@@ -82,7 +81,8 @@ impl TopUp {
     pub async fn run(self, counter: &Counter<'_>) -> anyhow::Result<()> {
         let account = show(counter, self.account).await?;
         let wallet = account.wallets.first().ok_or_else(|| anyhow::anyhow!("this account has no wallet"))?;
-        let amount = parse_amount(&self.amount, wallet.currency).map_err(Usage)?;
+        let amount = Amount::parse(&self.amount, wallet.currency);
+        let amount = amount.map_err(|error| Usage(error.to_string()))?;
         let new = NewTopUp {
             top_up_ref: reference(self.top_up_ref)?,
             account: self.account,

@@ -6,7 +6,6 @@ use anyhow::{Context, bail};
 use selfsame_domain::money::{Amount, Currency};
 use zeroize::Zeroizing;
 
-use crate::amount::parse_amount;
 use crate::output;
 
 /// Longest line that is read, in bytes.
@@ -54,7 +53,7 @@ pub fn read_order(input: &mut Input, currency: Currency) -> anyhow::Result<Amoun
             _ => break,
         };
         let price = line.split_whitespace().next_back().unwrap_or_default();
-        match parse_amount(price, currency) {
+        match Amount::parse(price, currency) {
             Ok(amount) => {
                 total_minor = total_minor.checked_add(amount.minor()).context("the order is too large")?;
             }
