@@ -131,7 +131,8 @@ pub enum Probe {
     Frames {
         /// What they belong to.
         context: FrameContext,
-        /// The frames. The first one is compared, all of them are looked at for attacks.
+        /// The frames. Of a face the first usable one is compared; of a finger all are. The others show whether a face
+        /// is alive.
         frames: Vec<SealedFrame>,
         /// What the payer's face was lit with, if the server asked for that.
         challenge: Option<Challenge>,

@@ -64,6 +64,8 @@ problem_codes! {
     RouteNotFound = "route_not_found", 404, "There is no such route";
     /// The route exists for other methods.
     MethodNotAllowed = "method_not_allowed", 405, "This route does not take this method";
+    /// The body did not arrive in time.
+    RequestTimeout = "request_timeout", 408, "The body did not arrive in time";
     /// The reference was used before with other content; carries the earlier payment.
     ReferenceConflict = "reference_conflict", 409, "This reference was used before with other content";
     /// The order was reversed: it is not paid and never will be.

@@ -4,9 +4,11 @@ use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -30,6 +32,35 @@ impl IntoResponse for Problem {
     }
 }
 
+/// Longest time that a body takes to arrive once its head is here. Eight frames of a megabyte take 7 s at 10 Mbit/s;
+/// whoever is slower than that would hold memory and a place for nothing.
+const BODY_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// A whole body, in time and within the route's limit, or a problem document.
+#[derive(Debug)]
+pub struct Body(pub Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        read_body(request, state, BODY_TIME_MAX).await.map(Self)
+    }
+}
+
+async fn read_body<S: Send + Sync>(
+    request: Request,
+    state: &S,
+    time_max: Duration,
+) -> Result<Bytes, Problem> {
+    let body = tokio::time::timeout(time_max, Bytes::from_request(request, state)).await;
+    let body = body.map_err(|_| Problem::new(ProblemCode::RequestTimeout))?;
+    body.map_err(|rejection: BytesRejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(ProblemCode::PayloadTooLarge),
+        _ => Problem::new(ProblemCode::InvalidRequest).detail("the body could not be read to its end"),
+    })
+}
+
 /// A JSON body, or a problem document that says where it is wrong.
 #[derive(Debug)]
 pub struct Json<T>(pub T);
@@ -43,7 +74,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if media_type != Some("application/json") {
             return Err(Problem::new(ProblemCode::UnsupportedMediaType));
         }
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| body_problem(&rejection))?;
+        let Body(body) = Body::from_request(request, state).await?;
         parse_json(&body).map(Self)
     }
 }
@@ -56,14 +87,6 @@ pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let code = if wrong_kind { ProblemCode::WrongIdKind } else { ProblemCode::InvalidRequest };
         Problem::new(code).detail(error)
     })
-}
-
-/// The problem document for a body that could not be read.
-pub fn body_problem(rejection: &axum::extract::rejection::BytesRejection) -> Problem {
-    match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(ProblemCode::PayloadTooLarge),
-        _ => Problem::new(ProblemCode::InvalidRequest).detail("the body could not be read to its end"),
-    }
 }
 
 impl<T: serde::Serialize> IntoResponse for Json<T> {
@@ -140,4 +163,36 @@ pub async fn serve_unix(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use axum::body::Body as HttpBody;
+
+    use super::*;
+
+    /// A body whose sender has gone quiet.
+    struct Quiet;
+
+    impl axum::body::HttpBody for Quiet {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_comes_is_given_up() {
+        let quiet = Request::new(HttpBody::new(Quiet));
+        let problem = read_body(quiet, &(), Duration::from_millis(10)).await.unwrap_err();
+        assert_eq!(problem.code, ProblemCode::RequestTimeout);
+    }
 }

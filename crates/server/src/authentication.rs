@@ -7,7 +7,7 @@ use axum::http::request::Parts;
 use ed25519_dalek::VerifyingKey;
 use selfsame_api::bytes::Bytes as WireBytes;
 use selfsame_api::problem::{Problem, ProblemCode};
-use selfsame_api::serve::{body_problem, parse_json};
+use selfsame_api::serve::{Body, parse_json};
 use selfsame_api::signature::{
     self, CONTENT_DIGEST_HEADER, NONCE_MEMORY, Presented, SIGNATURE_HEADER, SIGNATURE_INPUT_HEADER,
     SignatureError,
@@ -128,7 +128,7 @@ impl Unchecked {
         let presented =
             presented.map_err(|error| Problem::new(ProblemCode::SignatureInvalid).detail(error))?;
         let request = Request::from_parts(parts.clone(), body);
-        let body = Bytes::from_request(request, app).await.map_err(|rejection| body_problem(&rejection))?;
+        let Body(body) = Body::from_request(request, app).await?;
         Ok(Self { parts, body, presented })
     }
 

@@ -6,13 +6,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::post;
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::sealing::FRAME_BYTES_MAX;
-use selfsame_api::serve::{Json, Query, body_problem};
+use selfsame_api::serve::{Body, Json, Query};
 use selfsame_api::verifier::SyntheticPress;
 use selfsame_biometrics::image::{decode_png, encode_png};
 use selfsame_biometrics::synthetic::Master;
@@ -95,9 +94,8 @@ async fn take_sample(
     State(reader): State<Reader>,
     Query(resolution): Query<Resolution>,
     headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    Body(body): Body,
 ) -> Result<StatusCode, Problem> {
-    let body = body.map_err(|rejection| body_problem(&rejection))?;
     if headers.get(header::CONTENT_TYPE).is_none_or(|value| value != "image/png") {
         return Err(Problem::new(ProblemCode::UnsupportedMediaType).detail("send image/png"));
     }
