@@ -37,8 +37,8 @@ pub const FLASH_SETTLE_MS: u32 = 160;
 /// has to step up, and the frames have to travel.
 pub const FLASH_ANSWER_MAX: Duration = Duration::from_secs(30);
 
-/// Random bytes that a challenge is drawn from.
-pub const FLASH_RANDOM_BYTES: usize = 32;
+/// Random bytes that a challenge is drawn from: sixteen tries for an order that has every colour.
+pub const FLASH_RANDOM_BYTES: usize = 16 * FLASH_STEPS;
 
 /// The colours of one challenge in their order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,14 +71,16 @@ pub enum ChallengeError {
 }
 
 impl Challenge {
-    /// Draws an order in which every colour comes up.
+    /// Draws an order in which every colour comes up, each such order as likely as any other.
     pub fn draw(random: [u8; FLASH_RANDOM_BYTES]) -> Self {
         // 252 is the largest multiple of 3 in a byte; larger bytes would favour the first colours.
         let drawn: Vec<FlashColour> =
             random.iter().filter(|byte| **byte < 252).map(|byte| COLOURS[usize::from(byte % 3)]).collect();
         let complete = |colours: &&[FlashColour]| COLOURS.iter().all(|colour| colours.contains(colour));
-        let colours = drawn.windows(FLASH_STEPS).find(complete).map(<[_]>::to_vec);
-        // Reached once in 10^4 draws or so: every order is then one of the first bytes' rotation.
+        // Steps of their own for every try: in overlapping ones, some orders would come up more often.
+        let colours = drawn.chunks_exact(FLASH_STEPS).find(complete).map(<[_]>::to_vec);
+        // A try fails with probability 189 / 729. That fifteen or more in a row do happens less than once in 10^8
+        // draws; the order is then a known one.
         let colours = colours.unwrap_or_else(|| COLOURS.iter().cycle().take(FLASH_STEPS).copied().collect());
         Self { colours, step_ms: FLASH_STEP_MS }
     }
@@ -174,8 +176,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_challenge_has_every_colour(random: [u8; FLASH_RANDOM_BYTES]) {
-            let challenge = Challenge::draw(random);
+        fn every_challenge_has_every_colour(random in proptest::collection::vec(any::<u8>(), FLASH_RANDOM_BYTES)) {
+            let challenge = Challenge::draw(random.try_into().expect("as many bytes as are asked for"));
             prop_assert_eq!(challenge.colours.len(), FLASH_STEPS);
             prop_assert!(COLOURS.iter().all(|colour| challenge.colours.contains(colour)));
         }

@@ -97,8 +97,8 @@ pub struct AttackPolicy {
 
 impl AttackPolicy {
     /// A quarter of the scale: the highest value that refuses at most 7 % of the living faces of tight crops, where the
-    /// detectors are at their worst, chosen by cross-validation over persons (`selfsame_biometrics::face::LIVE_MIN`). A
-    /// difference of 0.1 %, which the noise of any camera exceeds and a repeated frame does not; not measured.
+    /// detectors are at their worst, chosen by cross-validation over persons (`selfsame evaluate face --end-to-end`). A
+    /// difference of 0.1 % is reasoned, not measured: the noise of any camera should exceed it, a repeated frame cannot.
     pub const DEFAULT: AttackPolicy = AttackPolicy { live_score_min: 2_500, frame_difference_min: 10 };
 
     /// Whether the frames are an attack. Files and generators repeat frames by nature, so `simulated` samples are not
