@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use crate::finger::{Prepared, Rejection, Score, Template, extract};
+use crate::finger::{Prepared, Rejection, Template, extract};
 use crate::image::GrayImage;
+use crate::score::Score;
 use crate::synthetic;
 
 /// One impression of one finger, as acquired.

@@ -12,4 +12,5 @@ pub mod finger;
 pub mod image;
 pub mod model_pack;
 mod oriented;
+pub mod score;
 pub mod synthetic;

@@ -10,7 +10,7 @@ use std::io;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::finger::{CalibrationPoint, Score};
+use crate::score::{CalibrationPoint, Score};
 
 /// Name of the manifest in the folder of a pack. Where there is none, the built-in one of that name counts.
 pub const MANIFEST_NAME: &str = "pack.toml";

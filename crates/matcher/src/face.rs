@@ -4,9 +4,11 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use selfsame_api::matcher::{Algorithm as Description, CalibrationPoint};
+use selfsame_api::verification::FACE_FRAMES_MIN;
 use selfsame_biometrics::color_image::{ColorImage, Limits, decode};
 use selfsame_biometrics::face::{
-    ALGORITHM, FacePipeline, Located, Prepared, Retry, Template, Thumbprint, VERSION, flash, least_difference,
+    ALGORITHM, FacePipeline, Located, Prepared, Rectangle, Retry, Template, Thumbprint, VERSION, flash,
+    least_difference,
 };
 use selfsame_biometrics::model_pack::{ModelId, ModelPack, PackError};
 use selfsame_domain::challenge::{Challenge, FlashColour};
@@ -58,8 +60,18 @@ impl Drop for Loan<'_> {
 /// A frame with the face in it.
 struct Seen {
     image: ColorImage,
-    located: Located,
+    face: Rectangle,
     offset_ms: u32,
+}
+
+/// The frames of an attempt.
+struct Attempt {
+    /// Every frame that shows a face, in the order in which they came.
+    seen: Vec<Seen>,
+    /// Which of them is compared.
+    compared: usize,
+    /// The face of that one, measured.
+    located: Located,
 }
 
 impl Face {
@@ -68,7 +80,7 @@ impl Face {
         let pipelines =
             (0..parallel.max(1)).map(|_| FacePipeline::new(pack)).collect::<Result<Vec<_>, _>>()?;
         let model = pipelines[0].model();
-        let point = |point: &selfsame_biometrics::face::CalibrationPoint| CalibrationPoint {
+        let point = |point: &selfsame_biometrics::score::CalibrationPoint| CalibrationPoint {
             fmr_ppb: point.fmr_ppb,
             threshold: point.threshold.0,
         };
@@ -110,20 +122,37 @@ fn rejected(frame: usize, retry: Retry) -> Unusable {
     Unusable::Rejected { frame, reason: retry.code() }
 }
 
-/// Finds the face in every frame. At least half of them must be usable, and the first reason stands for the rest.
-fn locate(pipeline: &FacePipeline, images: Vec<(ColorImage, u32)>) -> Result<Vec<Seen>, Unusable> {
-    let frames = images.len();
-    let mut seen = Vec::with_capacity(frames);
+/// Finds the face in every frame. The first frame that passes the quality gate is the one that is compared; of the others
+/// only the place of the face is wanted. Where several frames came, [`FACE_FRAMES_MIN`] of them must show a face, or
+/// else a sender could choose how few frames the attack detectors see.
+fn look(pipeline: &FacePipeline, images: Vec<(ColorImage, u32)>) -> Result<Attempt, Unusable> {
+    let wanted = images.len().min(FACE_FRAMES_MIN);
+    let mut seen = Vec::with_capacity(images.len());
+    let mut best = None;
     let mut reason = None;
     for (frame, (image, offset_ms)) in images.into_iter().enumerate() {
-        match pipeline.locate(&image).map_err(|error| broken(&error))? {
-            Ok(located) => seen.push(Seen { image, located, offset_ms }),
-            Err(retry) => reason = reason.or(Some(rejected(frame, retry))),
+        let mut face = None;
+        if best.is_none() {
+            match pipeline.locate(&image).map_err(|error| broken(&error))? {
+                Ok(located) => {
+                    best = Some((seen.len(), located));
+                    face = Some(located.face);
+                }
+                Err(retry) => reason = reason.or(Some(rejected(frame, retry))),
+            }
+        }
+        if face.is_none() {
+            face = pipeline.finder().follow(&image).map_err(|error| broken(&error))?;
+        }
+        match face {
+            Some(face) => seen.push(Seen { image, face, offset_ms }),
+            None => reason = reason.or(Some(rejected(frame, Retry::NoFace))),
         }
     }
-    match reason {
-        Some(reason) if seen.len() * 2 < frames || seen.is_empty() => Err(reason),
-        _ => Ok(seen),
+    match (best, reason) {
+        (Some((compared, located)), _) if seen.len() >= wanted => Ok(Attempt { seen, compared, located }),
+        (_, Some(reason)) => Err(reason),
+        (_, None) => Err(rejected(0, Retry::NoFace)),
     }
 }
 
@@ -151,7 +180,7 @@ fn evidence(
     let mut scores = Vec::with_capacity(chosen.len());
     let mut template_score = 0.0;
     for index in &chosen {
-        let score = pipeline.liveness(&seen[*index].image, &seen[*index].located).map_err(|e| broken(&e))?;
+        let score = pipeline.liveness(&seen[*index].image, &seen[*index].face).map_err(|e| broken(&e))?;
         scores.push(score);
         if *index == template {
             template_score = score;
@@ -174,7 +203,7 @@ fn is_answered(challenge: &Challenge, seen: &[Seen]) -> bool {
     let mut skin = Vec::new();
     for (step, colour) in challenge.colours.iter().enumerate() {
         let frame = seen.iter().find(|seen| challenge.step_at(seen.offset_ms) == Some(step));
-        let Some(lit) = frame.and_then(|seen| flash::skin_colour(&seen.image, &seen.located)) else {
+        let Some(lit) = frame.and_then(|seen| flash::skin_colour(&seen.image, &seen.face)) else {
             return false;
         };
         channels.push(match colour {
@@ -211,16 +240,14 @@ impl Algorithm for Face {
     fn enrol(&self, frames: &[OpenedFrame], grade: SensorGrade) -> Result<Enrolled, Unusable> {
         let pipeline = self.pipeline();
         let mut seen = Vec::with_capacity(frames.len());
+        let mut templates: Vec<Template> = Vec::with_capacity(frames.len());
         for (frame, opened) in frames.iter().enumerate() {
             let image = picture(opened)?;
             let located = pipeline.locate(&image).map_err(|error| broken(&error))?;
             let located = located.map_err(|retry| rejected(frame, retry))?;
-            seen.push(Seen { image, located, offset_ms: opened.offset_ms });
-        }
-        let mut templates: Vec<Template> = Vec::with_capacity(seen.len());
-        for (frame, seen) in seen.iter().enumerate() {
-            let template = pipeline.template(&seen.image, &seen.located).map_err(|error| broken(&error))?;
+            let template = pipeline.template(&image, &located).map_err(|error| broken(&error))?;
             templates.push(template.map_err(|retry| rejected(frame, retry))?);
+            seen.push(Seen { image, face: located.face, offset_ms: opened.offset_ms });
         }
         if let (Some((first, others)), Some(threshold)) =
             (templates.split_first(), same_threshold(&self.description))
@@ -254,18 +281,14 @@ impl Algorithm for Face {
         timings.add(Stage::Open, started.elapsed());
         let pipeline = self.pipeline();
         let started = Instant::now();
-        let seen = locate(&pipeline, images)?;
+        let Attempt { seen, compared, located } = look(&pipeline, images)?;
         timings.add(Stage::Detection, started.elapsed());
-        let best =
-            (0..seen.len()).max_by_key(|index| (seen[*index].located.quality, std::cmp::Reverse(*index)));
-        let best = best.expect("an attempt without a usable frame was rejected");
         let started = Instant::now();
-        let attack = evidence(&pipeline, &seen, best, challenge)?;
+        let attack = evidence(&pipeline, &seen, compared, challenge)?;
         timings.add(Stage::AttackDetection, started.elapsed());
         let started = Instant::now();
-        let template =
-            pipeline.template(&seen[best].image, &seen[best].located).map_err(|error| broken(&error))?;
-        let template = template.map_err(|retry| rejected(best, retry))?;
+        let template = pipeline.template(&seen[compared].image, &located).map_err(|error| broken(&error))?;
+        let template = template.map_err(|retry| rejected(compared, retry))?;
         timings.add(Stage::Extraction, started.elapsed());
         let samples = FaceSamples { prepared: Prepared::new(vec![template]), model: self.model };
         Ok(Probe { samples: Box::new(samples), attack: Some(attack) })

@@ -21,7 +21,7 @@ pub(crate) struct Finger(Description);
 
 impl Finger {
     pub(crate) fn new() -> Self {
-        let point = |point: &selfsame_biometrics::finger::CalibrationPoint| CalibrationPoint {
+        let point = |point: &selfsame_biometrics::score::CalibrationPoint| CalibrationPoint {
             fmr_ppb: point.fmr_ppb,
             threshold: point.threshold.0,
         };

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{FacePipeline, Fault, Gates, Located, Prepared, Retry, Score, Template};
+use super::{FacePipeline, Fault, Gates, Located, Prepared, Retry, Template};
 pub use crate::accuracy::Rate;
 use crate::accuracy::Scores;
 use crate::color_image::ColorImage;
+use crate::score::Score;
 
 /// Everything that the pipeline says of one photo, with no gate applied.
 pub struct Sample {
@@ -33,7 +34,7 @@ impl Sample {
     pub fn of(pipeline: &FacePipeline, person: &str, photo: &str, image: &ColorImage) -> Result<Self, Fault> {
         let mut found = None;
         if let Some(located) = pipeline.finder().measure(image)? {
-            let liveness = pipeline.liveness(image, &located)?;
+            let liveness = pipeline.liveness(image, &located.face)?;
             let template = pipeline.template(image, &located)?;
             found = template.ok().map(|template| Found { located, liveness, template });
         }
@@ -177,30 +178,14 @@ pub fn end_to_end(
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::quality::Measures;
+    use super::super::quality::tests::good;
     use super::*;
     use crate::face::Rectangle;
     use crate::model_pack::ModelId;
 
     fn located() -> Located {
-        let measures = Measures {
-            detection_score: 0.9,
-            second_face: 0.0,
-            eye_distance_px: 60.0,
-            face_share: 0.4,
-            inside: 1.0,
-            roll_deg: 0.0,
-            yaw: 0.0,
-            pitch: 0.5,
-            luminance: 120.0,
-            contrast: 40.0,
-            dark_share: 0.0,
-            bright_share: 0.0,
-            evenness: 0.9,
-            sharpness: 0.1,
-        };
         let face = Rectangle { left: 0.0, top: 0.0, width: 10.0, height: 10.0 };
-        Located { face, points: [[0.0; 2]; 5], measures, quality: 80 }
+        Located { face, points: [[0.0; 2]; 5], measures: good(), quality: 80 }
     }
 
     fn sample(person: &str, photo: usize, vector: &[f32]) -> Sample {

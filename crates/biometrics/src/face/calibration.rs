@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::Prepared;
 use super::accuracy::Sample;
-use super::{CalibrationPoint, Prepared, Score};
 use crate::accuracy::Rate;
+use crate::score::{CalibrationPoint, Score};
 
 /// How thresholds are found.
 ///

@@ -1,9 +1,8 @@
 //! Face: finding it, whether it can be used, whether it is alive, and its template.
 //!
 //! A frame goes through [`FaceFinder::locate`] (detection, five points, quality), [`FacePipeline::liveness`] (attack
-//! detection, on the wide frame) and [`FacePipeline::template`]; [`FacePipeline::extract`] does all of it for the
-//! frames of one attempt. Terminals need the finder alone. Callers who want to know how long a stage takes call the
-//! stages one by one.
+//! detection, on the wide frame) and [`FacePipeline::template`]. Terminals need the finder alone. The stages are apart,
+//! so that callers can tell how long each takes.
 
 pub mod accuracy;
 mod calibration;
@@ -27,19 +26,11 @@ pub use runtime::Fault;
 pub use template::{ALGORITHM, Prepared, TEMPLATE_BYTES_MAX, Template, TemplateError, VERSION};
 
 use crate::color_image::ColorImage;
-pub use crate::finger::{CalibrationPoint, Score};
 use crate::model_pack::{ModelId, ModelPack, PackError, Role};
+use crate::score::CalibrationPoint;
 use detection::{Detector, SIDE_PX_COARSE, SIDE_PX_MAX};
 use networks::{AttackDetection, Embedding, Landmarks};
 use runtime::Threads;
-
-/// Least mean probability of a living person over the frames of an attempt. By cross-validation over the persons of
-/// the development photos: the highest value that refuses at most 7 % of living faces on tight crops (where the
-/// networks are at their worst), which held on the people left out. Wide frames have their own figures.
-pub const LIVE_MIN: f32 = 0.25;
-
-/// Frames of an attempt that attack detection looks at; more are not used.
-pub const FRAMES_MAX: usize = 3;
 
 /// The face that counts in a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,12 +66,6 @@ impl FaceFinder {
         })
     }
 
-    /// The same with other gates, for measuring what they do.
-    pub fn with_gates(mut self, gates: Gates) -> Self {
-        self.gates = gates;
-        self
-    }
-
     /// All faces of a picture, the surest first, at most 100.
     pub fn detect(&self, image: &ColorImage) -> Result<Vec<Detection>, Fault> {
         self.detector.detect(image, SIDE_PX_MAX)
@@ -103,8 +88,9 @@ impl FaceFinder {
         }))
     }
 
-    /// The box of the one face of a further frame; `None` if there is none or it is unclear which.
-    fn follow(&self, image: &ColorImage) -> Result<Option<Rectangle>, Fault> {
+    /// The box of the one face of a further frame, which is looked at more coarsely (160 pixels) because nothing but the
+    /// box is wanted of it; `None` if there is no face or it is unclear which.
+    pub fn follow(&self, image: &ColorImage) -> Result<Option<Rectangle>, Fault> {
         let faces = self.detector.detect(image, SIDE_PX_COARSE)?;
         let found = quality::most_prominent(&faces, image.width_px(), image.height_px());
         Ok(found.filter(|(_, second_face)| *second_face < self.gates.second_face).map(|(face, _)| face.face))
@@ -114,38 +100,6 @@ impl FaceFinder {
     pub fn locate(&self, image: &ColorImage) -> Result<Result<Located, Retry>, Fault> {
         let Some(located) = self.measure(image)? else { return Ok(Err(Retry::NoFace)) };
         Ok(self.gates.check(&located.measures).map(|()| located))
-    }
-}
-
-/// What came of the frames of an attempt.
-#[derive(Debug)]
-pub struct Extracted {
-    /// The template of the first frame that can be used.
-    pub template: Template,
-    /// Quality of that frame, 0 to 100.
-    pub quality: u8,
-    /// Which frame that is.
-    pub frame: usize,
-    /// Whether a living person was there.
-    pub liveness: Liveness,
-}
-
-/// What attack detection says of the frames of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Liveness {
-    /// Mean over frames and networks of the probability of a living person, 0 to 1.
-    pub mean: f32,
-    /// The same of the frame that the template is made of: else one picture of somebody could hide among frames of a
-    /// living accomplice.
-    pub template_frame: f32,
-    /// How many frames that was; frames that cannot be used are not counted.
-    pub frames: usize,
-}
-
-impl Liveness {
-    /// Whether this passes for a living person.
-    pub fn is_live(&self) -> bool {
-        self.mean >= LIVE_MIN && self.template_frame >= LIVE_MIN
     }
 }
 
@@ -192,9 +146,9 @@ impl FacePipeline {
         self.finder.locate(image)
     }
 
-    /// The probability that a living person is in this frame, 0 to 1.
-    pub fn liveness(&self, image: &ColorImage, located: &Located) -> Result<f32, Fault> {
-        self.attack.score(image, &located.face)
+    /// The probability that a living person is in this frame, 0 to 1: the networks' geometric mean.
+    pub fn liveness(&self, image: &ColorImage, face: &Rectangle) -> Result<f32, Fault> {
+        self.attack.score(image, face)
     }
 
     /// The template of a face.
@@ -202,33 +156,5 @@ impl FacePipeline {
         let vector = self.embedding.vector(image, &located.points)?;
         let template = vector.and_then(|vector| Template::of(&vector, self.model, located.quality));
         Ok(template.ok_or(Retry::NoFace))
-    }
-
-    /// Everything for the frames of one attempt, the best first, of which the first [`FRAMES_MAX`] are used. The first
-    /// one that can be used becomes the template; attack detection looks at it and at those after it. Without one
-    /// that can be used: what is wrong with the last.
-    pub fn extract(&self, frames: &[ColorImage]) -> Result<Result<Extracted, Retry>, Fault> {
-        let mut frames = frames.iter().take(FRAMES_MAX).enumerate();
-        let mut retry = Retry::NoFace;
-        let best = loop {
-            let Some((number, frame)) = frames.next() else { return Ok(Err(retry)) };
-            match self.locate(frame)? {
-                Ok(located) => break (number, frame, located),
-                Err(reason) => retry = reason,
-            }
-        };
-        let (number, frame, located) = best;
-        let template_frame = self.liveness(frame, &located)?;
-        let mut scores = vec![template_frame];
-        for (_, frame) in frames {
-            if let Some(face) = self.finder.follow(frame)? {
-                scores.push(self.attack.score(frame, &face)?);
-            }
-        }
-        let mean = scores.iter().sum::<f32>() / scores.len() as f32;
-        let liveness = Liveness { mean, template_frame, frames: scores.len() };
-        let quality = located.quality;
-        let template = self.template(frame, &located)?;
-        Ok(template.map(|template| Extracted { template, quality, frame: number, liveness }))
     }
 }

@@ -327,11 +327,12 @@ impl Measures {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::geometry::Rectangle;
     use super::*;
 
-    fn good() -> Measures {
+    /// Measures that every gate lets pass.
+    pub(in super::super) fn good() -> Measures {
         Measures {
             detection_score: 0.9,
             second_face: 0.0,

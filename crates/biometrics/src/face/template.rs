@@ -7,8 +7,8 @@
 
 use std::fmt;
 
-use crate::finger::Score;
 use crate::model_pack::ModelId;
+use crate::score::Score;
 
 /// Version of the template format and of everything before the network: detection, points, alignment. Raised when
 /// any of them changes so that old templates compare worse.

@@ -21,16 +21,7 @@
 //! 1 in 100 exceeds 2,579, 2,338 and 2,736, the highest is 3,366. They cannot say anything about rates under about
 //! 1 in 1,000. Twins and fingers of one person were not measured. Whoever has more data measures again.
 
-use super::Score;
-
-/// One row of a calibration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CalibrationPoint {
-    /// False match rate of one comparison, in parts per billion, above zero.
-    pub fmr_ppb: u32,
-    /// From this score on, comparisons of different fingers match at most at that rate.
-    pub threshold: Score,
-}
+use crate::score::{CalibrationPoint, Score};
 
 /// Points with strictly falling rates and strictly rising thresholds. Rates below the last are not known: refuse.
 pub type Calibration = &'static [CalibrationPoint];

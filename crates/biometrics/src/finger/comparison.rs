@@ -11,15 +11,7 @@ use std::f32::consts::TAU;
 
 use super::template::{FLOW_POINTS, FLOW_STEPS, Point, Template};
 use crate::elementary::{atan2, exp, sin_cos};
-
-/// A comparison score: 0..=10,000, higher is more alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Score(pub u16);
-
-impl Score {
-    /// The highest score: a template against itself comes near it.
-    pub const MAX: Score = Score(10_000);
-}
+use crate::score::Score;
 
 /// Proposals that are tried: beyond, genuine pairs gain nothing and impostors get more chances.
 const PROPOSALS: usize = 40;

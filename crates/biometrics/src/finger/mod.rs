@@ -13,8 +13,8 @@ mod ridges;
 mod skeleton;
 mod template;
 
-pub use calibration::{Calibration, CalibrationPoint, calibration};
-pub use comparison::{Prepared, Score};
+pub use calibration::{Calibration, calibration};
+pub use comparison::Prepared;
 pub use template::{TEMPLATE_BYTES_MAX, Template, TemplateError};
 
 use crate::image::GrayImage;
@@ -117,6 +117,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::score::Score;
     use crate::synthetic::Master;
 
     fn picture(value: impl Fn(u32, u32) -> u8) -> GrayImage {

@@ -9,13 +9,12 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, header};
 use axum::routing::post;
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::sealing::FRAME_BYTES_MAX;
-use selfsame_api::serve::{Json, Query, body_problem};
+use selfsame_api::serve::{Body, Json, Query};
 use selfsame_api::verifier::FrameAnswer;
 use selfsame_domain::challenge::Challenge;
 use serde::Deserialize;
@@ -188,15 +187,16 @@ impl Waiting {
         self.kept.len() >= self.frames && (self.frames == 1 || spread_ms >= SPREAD_MS)
     }
 
-    /// The best frames, in the order of time.
+    /// The frames of a challenge in the order of time, or else the best ones, the best first: that one is compared.
     fn deliver(mut self) {
-        if self.challenge.is_none() {
+        let mut start_ms = 0;
+        if self.challenge.is_some() {
+            self.kept.sort_by_key(|kept| kept.at_ms);
+        } else {
             self.kept.sort_by(|a, b| b.found.quality.total_cmp(&a.found.quality));
             self.kept.truncate(self.frames);
+            start_ms = self.kept.iter().map(|kept| kept.at_ms).min().unwrap_or_default();
         }
-        self.kept.sort_by_key(|kept| kept.at_ms);
-        let start_ms =
-            if self.challenge.is_some() { 0 } else { self.kept.first().map_or(0, |kept| kept.at_ms) };
         let frames =
             self.kept.into_iter().map(|kept| SampleFrame::face(kept.found.jpeg, kept.at_ms - start_ms));
         // Whoever waited may have gone; then nobody wants the frames.
@@ -215,9 +215,8 @@ async fn take_frame(
     State(camera): State<Camera>,
     Query(taken): Query<Taken>,
     headers: HeaderMap,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    Body(body): Body,
 ) -> Result<Json<FrameAnswer>, Problem> {
-    let body = body.map_err(|rejection| body_problem(&rejection))?;
     if headers.get(header::CONTENT_TYPE).is_none_or(|value| value != "image/jpeg") {
         return Err(Problem::new(ProblemCode::UnsupportedMediaType).detail("send image/jpeg"));
     }
@@ -238,7 +237,7 @@ async fn take_frame(
 #[cfg(test)]
 mod tests {
     use selfsame_biometrics::face::Rectangle;
-    use selfsame_domain::challenge::FLASH_SETTLE_MS;
+    use selfsame_domain::challenge::{FLASH_RANDOM_BYTES, FLASH_SETTLE_MS};
 
     use super::*;
 
@@ -260,12 +259,12 @@ mod tests {
     }
 
     #[test]
-    fn the_best_frames_are_sent_in_the_order_of_time() {
+    fn the_best_frames_are_sent_and_the_best_comes_first() {
         let (mut waiting, receiver) = waiting(3, None);
         for (at_ms, quality) in [(1_000, 50.0), (1_100, 90.0), (1_200, 10.0), (1_300, 70.0)] {
             assert!(waiting.take(at_ms, Ok(found(100.0, quality))).0);
         }
-        assert_eq!(delivered(waiting, receiver), [(0, 50), (100, 90), (300, 70)]);
+        assert_eq!(delivered(waiting, receiver), [(100, 90), (300, 70), (0, 50)]);
     }
 
     #[test]
@@ -298,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_challenge_wants_a_frame_of_every_colour_after_the_light_has_settled() {
-        let challenge = Challenge::draw([7; 32]);
+        let challenge = Challenge::draw([7; FLASH_RANDOM_BYTES]);
         let steps = challenge.colours.len() as u32;
         let step_ms = challenge.step_ms;
         let (mut waiting, receiver) = waiting(3, Some(challenge));
@@ -321,7 +320,7 @@ mod tests {
 
     #[test]
     fn colours_that_were_not_all_seen_are_shown_again() {
-        let challenge = Challenge::draw([7; 32]);
+        let challenge = Challenge::draw([7; FLASH_RANDOM_BYTES]);
         let end_ms = challenge.duration_ms();
         let (mut waiting, _receiver) = waiting(3, Some(challenge));
         waiting.take(FLASH_SETTLE_MS, Ok(found(100.0, 40.0)));
