@@ -184,12 +184,13 @@ fn draw(state: &mut u64, count: usize) -> usize {
 
 /// Cross-validation over persons: the people are dealt into `folds` groups; each group's impostor comparisons among
 /// themselves are counted against the thresholds that the other groups give. One entry for each rate that all folds
-/// could measure or extrapolate, strictest last.
+/// could measure or extrapolate, strictest last. `progress` is told how many groups are done.
 pub fn held_out(
     samples: &[Sample],
     persons: &[Range<usize>],
     folds: usize,
     method: CalibrationMethod,
+    progress: impl Fn(usize),
 ) -> Vec<(u32, Rate)> {
     let mut rates: Vec<(u32, Rate)> = Vec::new();
     for fold in 0..folds {
@@ -208,6 +209,7 @@ pub fn held_out(
             rate.errors += above.count();
             rate.trials += trials;
         }
+        progress(fold + 1);
     }
     rates
 }
@@ -239,7 +241,7 @@ mod tests {
     fn rates_hold_on_people_left_out() {
         let mut samples = crowd(240, 2, 0.6);
         let persons = sort(&mut samples);
-        let rates = held_out(&samples, &persons, 3, METHOD);
+        let rates = held_out(&samples, &persons, 3, METHOD, |_| {});
         assert!(rates.len() >= 4);
         for (ppb, rate) in rates {
             assert!(rate.share() <= f64::from(ppb) / 1e9 * 1.5 + 2e-4, "{ppb} {rate:?}");

@@ -11,7 +11,7 @@ use clap::Args;
 use selfsame_biometrics::accuracy::{Rate, Scores};
 use selfsame_biometrics::color_image::{Limits, decode};
 use selfsame_biometrics::face::accuracy::{Sample, Settings, end_to_end, scores, sort};
-use selfsame_biometrics::face::{FacePipeline, Gates};
+use selfsame_biometrics::face::{CalibrationMethod, FacePipeline, Gates, calibrate, held_out};
 use selfsame_biometrics::model_pack::ModelPack;
 use selfsame_domain::verification::AttackPolicy;
 use serde_json::{Value, json};
@@ -28,6 +28,9 @@ const ONE_TO_ONE_PPB: u32 = 100_000;
 
 /// Threads that photos are looked at on, one pipeline each.
 const WORKERS: usize = 2;
+
+/// Groups of persons that thresholds are tried on, each with the thresholds of the others.
+const FOLDS: usize = 5;
 
 /// Most photos of one evaluation: all pairs of their templates are compared.
 const PHOTOS_MAX: usize = 20_000;
@@ -58,11 +61,13 @@ impl PackOptions {
 ///
 /// Genuine comparisons are all pairs of a person's photos, impostor comparisons all pairs of photos of two persons,
 /// with quality gates and attack detection off. With --end-to-end they are on, and what a payer meets is counted:
-/// refused at the first and second photo, and by which reason.
+/// refused at the first and second photo, and by which reason. With --calibrate the thresholds of a pack are found, and
+/// how often people who were left out pass them.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame evaluate face --images photos/ --models models/            (one folder a person)
-  selfsame evaluate face --images photos/ --end-to-end --json")]
+  selfsame evaluate face --images photos/ --end-to-end --json
+  selfsame evaluate face --images photos/ --calibrate        (the table of a pack.toml)")]
 pub struct Face {
     /// Folder with one folder of photos (JPEG or PNG) a person
     #[arg(long, value_name = "DIR")]
@@ -73,6 +78,9 @@ pub struct Face {
     /// With quality gates and attack detection, as payers meet them
     #[arg(long)]
     end_to_end: bool,
+    /// Find the thresholds by false match rate that belong into the pack's manifest
+    #[arg(long, conflicts_with_all = ["end_to_end", "pairs"])]
+    calibrate: bool,
     #[command(flatten)]
     pack: PackOptions,
     /// Print the result as JSON
@@ -188,6 +196,9 @@ impl Face {
         if self.end_to_end {
             return self.print_end_to_end(&pack, &samples, &persons);
         }
+        if self.calibrate {
+            return self.print_calibration(&samples, &persons);
+        }
         let scores = match &self.pairs {
             Some(pairs) => self.scores_of_pairs(&samples, pairs)?,
             None => {
@@ -263,6 +274,43 @@ impl Face {
             output::line(format_args!("FMR <= {fmr:<10} FNMR {fnmr} at score {}{floor}", point.threshold.0))?;
         }
         output::line(CAVEAT)
+    }
+
+    fn print_calibration(&self, samples: &[Sample], persons: &[Range<usize>]) -> anyhow::Result<()> {
+        let method = CalibrationMethod::SHIPPED;
+        let bar = progress_bar("drawing", 1 + FOLDS);
+        let points = calibrate(samples, persons, method);
+        ensure!(!points.is_empty(), "{} persons are too few to find a threshold", persons.len());
+        bar.inc(1);
+        let rates = held_out(samples, persons, FOLDS, method, |done| bar.set_position(1 + done as u64));
+        bar.finish_and_clear();
+        let held_out = |ppb: u32| rates.iter().find(|(of, _)| *of == ppb).map(|(_, rate)| *rate);
+        if self.json {
+            let points = points.iter().map(|point| {
+                json!({ "fmr_ppb": point.fmr_ppb, "threshold": point.threshold.0,
+                    "held_out": held_out(point.fmr_ppb).map(rate_json) })
+            });
+            return output::json(&json!({
+                "calibration": points.collect::<Vec<_>>(),
+                "folds": FOLDS,
+                "resamples": method.resamples,
+                "seed": method.seed,
+                "photos": samples.len(),
+                "persons": persons.len(),
+            }));
+        }
+        output::line(format_args!("photos            {} of {} persons", samples.len(), persons.len()))?;
+        for point in &points {
+            let held_out = match held_out(point.fmr_ppb) {
+                Some(rate) => {
+                    format!("{:.1e} of left-out persons ({} of {})", rate.share(), rate.errors, rate.trials)
+                }
+                None => "not tried on left-out persons: a fold has too few".to_owned(),
+            };
+            let fmr = f64::from(point.fmr_ppb) / 1e9;
+            output::line(format_args!("FMR <= {fmr:<10.1e} score {:<6} {held_out}", point.threshold.0))?;
+        }
+        Ok(())
     }
 
     fn print_end_to_end(
