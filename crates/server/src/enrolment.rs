@@ -21,13 +21,12 @@ use selfsame_domain::enrolment::EnrolmentState;
 use selfsame_domain::id::{AccountId, AttemptId, EnrolmentId, TemplateId};
 use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::terminal::Purpose;
-use selfsame_domain::verification::{CalibrationPoint, Score};
 use selfsame_store::{Attempt, Enrolment as Stored, NewTemplate};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::authentication::{Operator, Signed};
-use crate::matcher::{wire_key, wire_keys, wire_templates};
+use crate::matcher::{self, wire_key, wire_keys, wire_templates};
 use crate::refusal::{OrProblem, invalid, not_found};
 use crate::verification::{SAMPLES_BODY_BYTES_MAX, check_grade, check_samples, submission_problem};
 use crate::{App, AppState, random};
@@ -253,11 +252,7 @@ async fn search(
         else {
             return Err(Problem::new(ProblemCode::MatcherUnavailable));
         };
-        let point = |point: &selfsame_api::matcher::CalibrationPoint| CalibrationPoint {
-            fmr_ppb: point.fmr_ppb,
-            threshold: Score(point.threshold),
-        };
-        let calibration: Vec<_> = calibration.iter().map(point).collect();
+        let calibration = matcher::calibration(&calibration);
         // A page that could not be compared at all (another algorithm) holds no duplicate that we could see.
         let Some(comparisons) = NonZeroU32::new(comparisons) else { continue };
         let strictest = calibration.iter().map(|point| point.threshold).max();

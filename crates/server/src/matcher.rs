@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use selfsame_api::client::{Client, ClientError};
 use selfsame_api::matcher::{
-    ComparisonRequest, ComparisonResponse, ExtractionRequest, ExtractionResponse, Matcher as Description,
-    SealedTemplate, WrappedKey,
+    CalibrationPoint as WirePoint, ComparisonRequest, ComparisonResponse, ExtractionRequest,
+    ExtractionResponse, Matcher as Description, SealedTemplate, WrappedKey,
 };
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_domain::clock::Clock;
+use selfsame_domain::verification::{CalibrationPoint, Score};
 use selfsame_store::{StoredTemplate, WrappedKey as StoredKey};
 
 /// Longest wait for the matcher. Extraction of the largest picture takes a fraction of it.
@@ -52,6 +53,13 @@ impl Matcher {
     pub(crate) async fn extract(&self, request: &ExtractionRequest) -> Result<ExtractionResponse, Problem> {
         self.client.post("/v1/extractions", request, TIMEOUT).await.map_err(|error| unavailable(&error))
     }
+}
+
+/// The thresholds that the matcher tells.
+pub(crate) fn calibration(points: &[WirePoint]) -> Vec<CalibrationPoint> {
+    let point =
+        |point: &WirePoint| CalibrationPoint { fmr_ppb: point.fmr_ppb, threshold: Score(point.threshold) };
+    points.iter().map(point).collect()
 }
 
 /// Stored templates as the matcher takes them.

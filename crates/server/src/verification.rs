@@ -21,15 +21,14 @@ use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::terminal::Purpose;
 use selfsame_domain::timing::Timings;
 use selfsame_domain::verification::{
-    CalibrationPoint, Compared, Decision, Fault, Policy, Retry, Score, ScoredCandidate, State as Stage,
-    decide,
+    Compared, Decision, Fault, Policy, Retry, Score, ScoredCandidate, State as Stage, decide,
 };
 use selfsame_store::{Attempt, CandidateTemplates, SubmissionRefusal, Terminal, Verification as Stored};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::authentication::Signed;
-use crate::matcher::{wire_keys, wire_templates};
+use crate::matcher::{self, wire_keys, wire_templates};
 use crate::profile::{self, Profile};
 use crate::refusal::{OrProblem, invalid, not_found};
 use crate::replay::answer;
@@ -71,6 +70,26 @@ fn refused_candidates(found: &CandidateTemplates, policy: &Policy) -> Option<&'s
     (found.accounts_with_consent > policy.candidates_max).then_some("too_many_candidates")
 }
 
+/// Whether a score could decide among so many templates: thresholds reach as far as they were measured, for faces less
+/// far than for fingers. Asked before the payer is looked at, and only where several people share an identifier. A
+/// matcher that is away is not told apart here: the samples end as its fault.
+async fn is_decidable(app: &App, found: &CandidateTemplates, modality: Modality) -> bool {
+    if found.accounts_with_consent < 2 {
+        return true;
+    }
+    let Ok(described) = app.matcher.describe().await else { return true };
+    let Some(algorithm) = described.algorithms.iter().find(|algorithm| algorithm.modality == modality) else {
+        return true;
+    };
+    let compared = found
+        .templates
+        .iter()
+        .filter(|template| template.algorithm == algorithm.name && template.version == algorithm.version);
+    let comparisons = u32::try_from(compared.count()).ok().and_then(NonZeroU32::new);
+    let calibration = matcher::calibration(&algorithm.calibration);
+    comparisons.is_none_or(|comparisons| app.config.policy.threshold(&calibration, comparisons).is_some())
+}
+
 /// Whether, and with what, the payer's face is to be lit. Only a camera in front of a person can answer.
 fn challenge_for(app: &App, grade: SensorGrade) -> Option<Challenge> {
     let asked = app.config.colour_flash && matches!(grade, SensorGrade::Rgb | SensorGrade::RgbChallenge);
@@ -91,7 +110,10 @@ async fn create(State(app): State<AppState>, request: Signed) -> Result<Response
     let identifier = Identifier::parse(new.identifier.kind, &new.identifier.value).map_err(invalid)?;
     let lookup = profile::lookup(&app.config.secrets, &identifier);
     let found = app.store.candidates(lookup, new.modality).await.or_problem()?;
-    let refused = refused_candidates(&found, &app.config.policy);
+    let mut refused = refused_candidates(&found, &app.config.policy);
+    if refused.is_none() && !is_decidable(&app, &found, new.modality).await {
+        refused = Some("too_many_candidates");
+    }
     let challenge = challenge_for(&app, new.sensor_grade);
     let sensor_grade = if challenge.is_some() { SensorGrade::RgbChallenge } else { new.sensor_grade };
     let now = app.now();
@@ -322,11 +344,7 @@ async fn compare(app: &App, stored: &mut Stored, samples: Samples) -> Result<(Co
                 score: Score(*score),
             };
             let candidates: Vec<_> = scores.iter().map(scored).collect();
-            let point = |point: &selfsame_api::matcher::CalibrationPoint| CalibrationPoint {
-                fmr_ppb: point.fmr_ppb,
-                threshold: Score(point.threshold),
-            };
-            let calibration: Vec<_> = calibration.iter().map(point).collect();
+            let calibration = matcher::calibration(&calibration);
             let grade = stored.sensor_grade;
             let decision = match NonZeroU32::new(comparisons) {
                 Some(comparisons) => {

@@ -127,6 +127,17 @@ async fn too_many_candidates_ask_for_more_digits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn candidates_beyond_the_measured_rates_are_refused_before_anybody_touches_the_reader() {
+    // The strictest rate that was measured for fingers suffices for one comparison, and not for two people's.
+    let site = TestSite::start_with(policy(|policy| policy.false_accept_ppb = 150)).await;
+    let (payer, _) = bucket_of_two(&site).await;
+    let ambiguous = site.open(&payer.by_last4()).await;
+    assert_eq!((&ambiguous["state"], &ambiguous["ending"]), (&json!("failed"), &decision("ambiguous")));
+    assert!(ambiguous.get("nonce").is_none(), "nothing may be captured");
+    assert_eq!(reasons(site.attempts().await), ["too_many_candidates"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_candidates_that_are_too_near_are_ambiguous() {
     let site = TestSite::start_with(policy(|policy| policy.margin = 10_001)).await;
     let (payer, _) = bucket_of_two(&site).await;
