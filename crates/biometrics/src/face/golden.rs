@@ -8,7 +8,7 @@ use std::{env, fs};
 use super::networks::{AttackDetection, Embedding};
 use super::runtime::Threads;
 use super::*;
-use crate::color_image::{Limits, decode};
+use crate::color_image::{Limits, decode, encode_jpeg_within};
 use crate::model_pack::{Manifest, built_in_manifest};
 use crate::score::Score;
 
@@ -239,4 +239,36 @@ fn a_file_that_agrees_with_its_manifest_and_is_no_network_is_refused_by_name() {
     let pack = ModelPack::verify(Manifest::parse(&manifest).unwrap(), |_, _| Ok(nonsense.clone())).unwrap();
     let refused = FacePipeline::new(&pack).map(|_| ()).unwrap_err();
     assert!(refused.to_string().contains("face_detection_yunet_2026may.onnx"), "{refused}");
+}
+
+/// The picture with normal noise of one grey level (sum of six draws), as a camera in good light adds it.
+fn with_noise(image: &ColorImage, state: &mut u64) -> ColorImage {
+    let mut uniform = || {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 40) as f32 / (1u64 << 24) as f32
+    };
+    let values = image.rgb().iter().map(|value| {
+        let noise = ((0..6).map(|_| uniform()).sum::<f32>() - 3.0) / 0.5f32.sqrt();
+        (f32::from(*value) + noise).round().clamp(0.0, 255.0) as u8
+    });
+    ColorImage::new(image.width_px(), image.height_px(), values.collect()).unwrap()
+}
+
+#[test]
+fn a_head_that_keeps_still_differs_by_the_noise_of_the_camera() {
+    let (Some(pack), Some(photo)) = (pack("face-default", str::to_owned), photo("image_T1.jpg")) else {
+        return;
+    };
+    let finder = FaceFinder::new(&pack).unwrap();
+    let mut state = 1;
+    let mut sent = |noisy: bool| {
+        let frame = if noisy { with_noise(&photo, &mut state) } else { photo.clone() };
+        let face = finder.locate(&frame).unwrap().unwrap().face;
+        let jpeg = encode_jpeg_within(&wide_frame(&frame, &face), 100 << 10);
+        Thumbprint::of(&decode(&jpeg, Limits::FRAME).unwrap())
+    };
+    // The policy of a site refuses less than 0.01 % of the range of luminance.
+    let still = sent(true).difference(&sent(true));
+    assert!(still > 0.000_15 * 255.0, "{still}");
+    assert!(sent(false).difference(&sent(false)) < f32::EPSILON);
 }

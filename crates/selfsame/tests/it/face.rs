@@ -211,31 +211,56 @@ async fn a_camera_sends_several_frames_and_a_frozen_one_is_an_attack() {
     assert_eq!(verdict["ending"]["decision"], "attack", "{verdict}");
 }
 
+/// A clip of somebody before a screen whose light is a tenth of the room's: one frame for each colour, at its end.
+fn clip(photo: &[u8], colours: &[&str], step_ms: u32) -> Vec<SampleFrame> {
+    let image = decode(photo, Limits::FILE).expect("a photo");
+    let frame = |(step, colour): (usize, &&str)| {
+        let channel = ["red", "green", "blue"].iter().position(|known| known == colour);
+        let lit = |(index, value): (usize, &u8)| {
+            let gain = if Some(index % 3) == channel { 110 } else { 100 };
+            u8::try_from((u32::from(*value) * gain / 100).min(255)).expect("a byte")
+        };
+        let pixels = image.rgb().iter().enumerate().map(lit).collect();
+        let image = ColorImage::new(image.width_px(), image.height_px(), pixels).expect("as large as before");
+        let step = u32::try_from(step).expect("small");
+        // Every frame differs a little, as a camera's do, also where the light is the same.
+        let jpeg = encode_jpeg(&image, 80 + u8::try_from(step).expect("small"));
+        SampleFrame::face(jpeg, step * step_ms + step_ms - 50)
+    };
+    colours.iter().enumerate().map(frame).collect()
+}
+
 #[tokio::test]
-async fn a_challenge_that_no_screen_answered_is_an_attack() {
+async fn a_challenge_is_answered_by_its_own_colours_and_no_others() {
     if !is_ready() {
         return;
     }
     let setup = Setup { face_pack: Some("face-default"), colour_flash: true, ..Setup::default() };
     let site = TestSite::start_with(setup).await;
     let person = site.faced(0).await;
-    let opened = site.open_face(&person.payer.by_phone(), "rgb").await;
-    assert_eq!(opened["sensor_grade"], "rgb_challenge");
-    let colours = opened["challenge"]["colours"].as_array().expect("colours").len();
-    let step_ms = u32::try_from(opened["challenge"]["step_ms"].as_u64().expect("a length")).expect("small");
-    let image = decode(&person.unused[0], Limits::FILE).expect("a photo");
-    // Every frame differs a little, as a camera's do, and none of them is lit.
-    let frames: Vec<_> = (0..colours)
-        .map(|step| {
-            let jpeg = encode_jpeg(&image, 70 + u8::try_from(step).expect("small"));
-            SampleFrame::face(jpeg, u32::try_from(step).expect("small") * step_ms + step_ms - 50)
-        })
-        .collect();
-    let early = site.submit_face(&opened, SensorGrade::RgbChallenge, &frames).await;
-    early.refused(400, "invalid_request");
-    site.advance(5);
-    let verdict = site.submit_face(&opened, SensorGrade::RgbChallenge, &frames).await.ok(200);
-    assert_eq!(verdict["ending"]["decision"], "attack", "{verdict}");
+    let mut photos = photos(person.first);
+    photos.truncate(ENROLLED);
+    // Turned by one place the colours are another order, and those of an unlit clip are none.
+    type Shown = fn(&mut Vec<&str>);
+    let as_asked: Shown = |_| {};
+    let late: Shown = |colours| colours.rotate_right(1);
+    let unlit: Shown = |colours| colours.fill("none");
+    for (shown, decision) in [(as_asked, "match"), (late, "attack"), (unlit, "attack")] {
+        let opened = site.open_face(&person.payer.by_phone(), "rgb").await;
+        assert_eq!(opened["sensor_grade"], "rgb_challenge");
+        let asked = opened["challenge"]["colours"].as_array().expect("colours");
+        let mut colours: Vec<&str> = asked.iter().map(|colour| colour.as_str().expect("a name")).collect();
+        shown(&mut colours);
+        let step_ms = opened["challenge"]["step_ms"].as_u64().expect("a length");
+        let frames = clip(&photos[0], &colours, u32::try_from(step_ms).expect("small"));
+        let early = site.submit_face(&opened, SensorGrade::RgbChallenge, &frames).await;
+        early.refused(400, "invalid_request");
+        site.advance(5);
+        let verdict = site.submit_face(&opened, SensorGrade::RgbChallenge, &frames).await.ok(200);
+        assert_eq!(verdict["ending"]["decision"], decision, "{colours:?}: {verdict}");
+    }
+    let stored = "verifications where reason is null and attack like '%\"challenge_answered\":true%'";
+    assert_eq!(site.count(stored), 1);
 }
 
 fn plain(value: u8) -> Vec<u8> {
