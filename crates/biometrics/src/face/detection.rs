@@ -12,6 +12,10 @@ pub(super) const SIDE_PX_MAX: u32 = 256;
 /// The same for a further frame of an attempt, of which the box alone is needed: a quarter of the time.
 pub(super) const SIDE_PX_COARSE: u32 = 160;
 
+/// The same for the picture turned upside down, of which only a score is wanted. With 96 to 160 pixels every one of the
+/// 1,062 development photos scores higher upright than turned.
+const SIDE_PX_TURNED: u32 = 128;
+
 /// Sides must be multiples of the coarsest stride.
 const SIDE_STEP: usize = 32;
 
@@ -70,11 +74,9 @@ impl Detector {
     /// All faces, the surest first, looked for in the picture shrunk to `side_px_max`.
     pub(super) fn detect(&self, image: &ColorImage, side_px_max: u32) -> Result<Vec<Detection>, Fault> {
         let (width, height) = (image.width_px(), image.height_px());
-        let scale = (side_px_max as f32 / width.max(height) as f32).min(1.0);
-        let shrink = |side: u32| ((side as f32 * scale).round() as u32).max(1);
-        let (small_width, small_height) = (shrink(width), shrink(height));
+        let (small_width, small_height) = shrunk_size(image, side_px_max);
         let shrunk;
-        let small = if scale < 1.0 {
+        let small = if (small_width, small_height) != (width, height) {
             let whole = [0.0, 0.0, width as f32, height as f32];
             let map = Affine::scale(whole, small_width, small_height);
             shrunk = image.warp(&map, small_width, small_height, Border::Nearest);
@@ -91,6 +93,26 @@ impl Detector {
         let (back_x, back_y) = (width as f32 / small_width as f32, height as f32 / small_height as f32);
         Ok(found.into_iter().map(|detection| detection.scaled(back_x, back_y)).collect())
     }
+
+    /// How sure the network is of a face when the picture is turned upside down, 0 to 1; 0 if it finds none. It finds
+    /// heads that hang down too, with eyes and mouth exchanged, but is surer of what is upright.
+    pub(super) fn score_turned(&self, image: &ColorImage) -> Result<f32, Fault> {
+        let (width, height) = (image.width_px() as f32, image.height_px() as f32);
+        let (small_width, small_height) = shrunk_size(image, SIDE_PX_TURNED);
+        // Read from the far corner backwards.
+        let map = Affine::scale([width, height, -width, -height], small_width, small_height);
+        let turned = image.warp(&map, small_width, small_height, Border::Nearest);
+        let found = self.detect(&turned, SIDE_PX_TURNED)?;
+        Ok(found.first().map_or(0.0, |surest| surest.score))
+    }
+}
+
+/// Width and height of a picture shrunk to a longer side, never enlarged.
+fn shrunk_size(image: &ColorImage, side_px_max: u32) -> (u32, u32) {
+    let (width, height) = (image.width_px(), image.height_px());
+    let scale = (side_px_max as f32 / width.max(height) as f32).min(1.0);
+    let shrink = |side: u32| ((side as f32 * scale).round() as u32).max(1);
+    (shrink(width), shrink(height))
 }
 
 impl Detection {

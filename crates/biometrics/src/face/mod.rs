@@ -79,7 +79,8 @@ impl FaceFinder {
             return Ok(None);
         };
         let points = self.landmarks.refine(image, &face.face, &face.points)?;
-        let measures = quality::measure(image, face, &points, second_face);
+        let turned_score = self.detector.score_turned(image)?;
+        let measures = quality::measure(image, face, &points, second_face, turned_score);
         Ok(measures.map(|measures| Located {
             face: face.face,
             points,

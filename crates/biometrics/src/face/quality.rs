@@ -67,6 +67,8 @@ impl Retry {
 pub struct Measures {
     /// How sure the detector is, 0 to 1.
     pub detection_score: f32,
+    /// How sure it is of a face when the picture is turned upside down, 0 to 1.
+    pub turned_score: f32,
     /// Prominence of the second face by that of the first, 0 to 1; 0 if there is no second. See [`Gates::second_face`].
     pub second_face: f32,
     /// Distance of the eyes in pixels of the frame.
@@ -139,6 +141,7 @@ pub(super) fn measure(
     detection: &Detection,
     points: &Points,
     second_face: f32,
+    turned_score: f32,
 ) -> Option<Measures> {
     let map = similarity(points, &CHIP_POINTS)?;
     let light = Light::of(&image.warp_smooth(&map, CHIP_PX, CHIP_PX, Border::Nearest));
@@ -159,6 +162,7 @@ pub(super) fn measure(
     let (width_px, height_px) = (image.width_px(), image.height_px());
     let measures = Measures {
         detection_score: detection.score,
+        turned_score,
         second_face,
         eye_distance_px,
         face_share: detection.face.side() / width_px.min(height_px) as f32,
@@ -271,7 +275,8 @@ impl Gates {
         // Attack detection needs surroundings; at 0.9 even a tight portrait still has a rim.
         face_share_max: 0.9,
         inside_min: 0.9,
-        // The detector finds faces up to about 45 degrees reliably, and upside-down ones by accident.
+        // The detector finds faces up to about 45 degrees reliably. Upside-down ones, whose eyes it takes for the mouth,
+        // are told by its score.
         roll_deg_max: 40.0,
         yaw_max: 0.58,
         pitch: (0.25, 0.8),
@@ -295,7 +300,10 @@ impl Gates {
                 Retry::TooFar,
             ),
             (face.face_share > self.face_share_max, Retry::TooClose),
-            (face.roll_deg.abs() > self.roll_deg_max, Retry::HoldHeadUpright),
+            (
+                face.roll_deg.abs() > self.roll_deg_max || face.turned_score > face.detection_score,
+                Retry::HoldHeadUpright,
+            ),
             (face.yaw.abs() > self.yaw_max || outside(face.pitch, self.pitch), Retry::TurnToCamera),
             (face.luminance < self.luminance.0 || face.dark_share > self.dark_share_max, Retry::TooDark),
             (
@@ -335,6 +343,7 @@ pub(super) mod tests {
     pub(in super::super) fn good() -> Measures {
         Measures {
             detection_score: 0.9,
+            turned_score: 0.0,
             second_face: 0.0,
             eye_distance_px: 60.0,
             face_share: 0.4,
@@ -353,13 +362,14 @@ pub(super) mod tests {
 
     #[test]
     fn each_fault_has_its_own_guidance() {
-        let cases: [(Measures, &str); 17] = [
+        let cases: [(Measures, &str); 18] = [
             (Measures { second_face: 0.7, ..good() }, "several_faces"),
             (Measures { inside: 0.8, ..good() }, "off_center"),
             (Measures { eye_distance_px: 20.0, ..good() }, "too_far"),
             (Measures { face_share: 0.1, ..good() }, "too_far"),
             (Measures { face_share: 1.2, ..good() }, "too_close"),
             (Measures { roll_deg: -170.0, ..good() }, "hold_head_upright"),
+            (Measures { turned_score: 0.91, ..good() }, "hold_head_upright"),
             (Measures { yaw: -0.7, ..good() }, "turn_to_camera"),
             (Measures { pitch: 0.0, ..good() }, "turn_to_camera"),
             (Measures { pitch: 1.0, ..good() }, "turn_to_camera"),
@@ -415,7 +425,7 @@ pub(super) mod tests {
 
     fn measured(image: &ColorImage, points: Points) -> Measures {
         let face = Rectangle { left: 80.0, top: 70.0, width: 100.0, height: 120.0 };
-        measure(image, &Detection { face, points, score: 0.9 }, &points, 0.0).unwrap()
+        measure(image, &Detection { face, points, score: 0.9 }, &points, 0.0, 0.0).unwrap()
     }
 
     #[test]
@@ -432,7 +442,8 @@ pub(super) mod tests {
         assert!((rolled.roll_deg - 90.0).abs() < 0.01 && rolled.yaw.abs() < 0.01, "{rolled:?}");
         let one = [[7.0, 7.0]; 5];
         let face = Rectangle { left: 0.0, top: 0.0, width: 10.0, height: 10.0 };
-        assert!(measure(&drawn(|_| 1.0), &Detection { face, points: one, score: 1.0 }, &one, 0.0).is_none());
+        let detection = Detection { face, points: one, score: 1.0 };
+        assert!(measure(&drawn(|_| 1.0), &detection, &one, 0.0, 0.0).is_none());
     }
 
     #[test]

@@ -169,6 +169,9 @@ fn look(pack: &ModelPack, photos: &[PathBuf]) -> anyhow::Result<Vec<Sample>> {
 }
 
 fn percent(rate: Rate) -> String {
+    if rate.trials == 0 {
+        return "not tried: nobody was left".to_owned();
+    }
     let (low, high) = rate.interval();
     format!(
         "{:.2} % ({:.2} to {:.2}; {} of {})",
@@ -182,7 +185,8 @@ fn percent(rate: Rate) -> String {
 
 fn rate_json(rate: Rate) -> Value {
     let (low, high) = rate.interval();
-    json!({ "rate": rate.share(), "errors": rate.errors, "trials": rate.trials, "interval_95": [low, high] })
+    let share = (rate.trials > 0).then(|| rate.share());
+    json!({ "rate": share, "errors": rate.errors, "trials": rate.trials, "interval_95": [low, high] })
 }
 
 impl Face {
@@ -353,7 +357,7 @@ impl Face {
             output::line(format_args!("{name:28}{}", percent(rate)))?;
         }
         for (reason, count) in &result.reasons {
-            output::line(format_args!("  by the gate: {reason:13}{count}"))?;
+            output::line(format_args!("  by the gate: {reason:18}{count}"))?;
         }
         output::line(CAVEAT)
     }
