@@ -1,7 +1,7 @@
 //! Finding faces: YuNet (Wu, Peng, Yu 2023), its outputs decoded.
 
 use super::geometry::{Points, Rectangle};
-use super::runtime::{Fault, Network, RtenNetwork, Threads, planes};
+use super::runtime::{self, Fault, Network, Threads, planes};
 use crate::color_image::{Affine, Border, ColorImage};
 use crate::model_pack::{CheckedFile, Input, PackError};
 
@@ -55,8 +55,8 @@ pub(super) struct Detector {
 
 impl Detector {
     pub(super) fn load(file: &CheckedFile, threads: &Threads) -> Result<Self, PackError> {
-        let network = RtenNetwork::load(file, &OUTPUTS, threads)?;
-        let detector = Self::new(Box::new(network), file.facts.input.clone());
+        let network = runtime::load(file, &OUTPUTS, threads)?;
+        let detector = Self::new(network, file.facts.input.clone());
         detector.probe().map_err(|fault| file.refused(fault.reason))?;
         Ok(detector)
     }

@@ -1,7 +1,7 @@
 //! The networks that look at one face: landmarks, attack detection, embedding.
 
 use super::geometry::{Points, Rectangle, similarity};
-use super::runtime::{Fault, Network, RtenNetwork, Threads, planes};
+use super::runtime::{self, Fault, Network, Threads, planes};
 use crate::color_image::{Affine, Area, Border, ColorImage};
 use crate::model_pack::{CheckedFile, FileFacts, PackError, Role};
 
@@ -21,8 +21,8 @@ impl Fixed {
         outputs: usize,
         threads: &Threads,
     ) -> Result<Self, PackError> {
-        let network = RtenNetwork::load(file, &[&file.facts.output], threads)?;
-        let fixed = Self { network: Box::new(network), facts: file.facts.clone(), role, outputs };
+        let network = runtime::load(file, &[&file.facts.output], threads)?;
+        let fixed = Self { network, facts: file.facts.clone(), role, outputs };
         let input = &file.facts.input;
         let black = ColorImage::draw(input.width_px, input.height_px, |_, _| [0; 3])
             .expect("the manifest was checked for the size of the input");

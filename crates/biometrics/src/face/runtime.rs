@@ -1,5 +1,8 @@
 //! Running a network. The rest of the face code does not know by which library.
 
+#[cfg(feature = "ort")]
+mod ort;
+
 use std::sync::Arc;
 
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, op_registry};
@@ -34,8 +37,21 @@ impl Threads {
     }
 }
 
+/// Parses a file that agrees with its manifest. `outputs` are the ones that are wanted.
+pub(super) fn load(
+    file: &CheckedFile,
+    outputs: &[&str],
+    threads: &Threads,
+) -> Result<Box<dyn Network>, PackError> {
+    #[cfg(feature = "ort")]
+    if ort::is_wanted() {
+        return Ok(Box::new(ort::OrtNetwork::load(file, outputs)?));
+    }
+    Ok(Box::new(RtenNetwork::load(file, outputs, threads)?))
+}
+
 /// A network run by rten.
-pub(super) struct RtenNetwork {
+struct RtenNetwork {
     model: Arc<Model>,
     input: NodeId,
     outputs: Vec<NodeId>,
@@ -76,8 +92,7 @@ fn operators() -> rten::OpRegistry {
 }
 
 impl RtenNetwork {
-    /// Parses a file that agrees with its manifest.
-    pub(super) fn load(file: &CheckedFile, outputs: &[&str], threads: &Threads) -> Result<Self, PackError> {
+    fn load(file: &CheckedFile, outputs: &[&str], threads: &Threads) -> Result<Self, PackError> {
         let model = ModelOptions::with_ops(operators())
             .prepack_weights(true)
             .load(file.bytes.clone())
