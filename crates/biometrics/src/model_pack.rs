@@ -395,6 +395,11 @@ pub struct CheckedFile {
 }
 
 impl CheckedFile {
+    /// Name of the pack that it is in.
+    pub fn pack(&self) -> &str {
+        &self.pack
+    }
+
     /// The error for a file that the runtime refuses.
     pub(crate) fn refused(&self, reason: impl fmt::Display) -> PackError {
         PackError::Network {

@@ -1,7 +1,9 @@
-//! `selfsame bench`: how many payments a second this machine takes, as ratios to a textbook transaction that is
-//! measured in the same minute.
+//! `selfsame bench`: how many payments a second this machine takes and what a verification by face costs, as ratios to
+//! something known that is measured in the same minute.
 
 mod baseline;
+mod beside;
+mod face;
 mod load;
 mod world;
 
@@ -14,7 +16,7 @@ use crate::bench::load::Figures;
 use crate::bench::world::World;
 use crate::output;
 
-/// Measure how fast this machine pays
+/// Measure how fast this machine pays and verifies
 #[derive(Args, Debug)]
 pub struct Bench {
     #[command(subcommand)]
@@ -24,6 +26,7 @@ pub struct Bench {
 #[derive(Subcommand, Debug)]
 enum Command {
     Payments(Payments),
+    Face(face::Face),
 }
 
 /// Payments a second: pgbench TPC-B as the baseline, the store path in process, and the HTTP edge
@@ -49,8 +52,10 @@ const OPEN_LOOP_PER_SECOND: u32 = 200;
 impl Bench {
     /// Runs it.
     pub async fn run(self) -> anyhow::Result<()> {
-        let Command::Payments(payments) = self.command;
-        payments.run().await
+        match self.command {
+            Command::Payments(payments) => payments.run().await,
+            Command::Face(face) => face.run().await,
+        }
     }
 }
 

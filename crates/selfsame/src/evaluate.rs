@@ -1,6 +1,6 @@
 //! `selfsame evaluate`: how often the comparison is wrong, on an operator's own pictures or on synthetic fingers.
 
-mod face;
+pub mod face;
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use selfsame_biometrics::accuracy::{Impostors, Impression, Point, Rate, Scores};
 use selfsame_biometrics::finger::{ALGORITHM, VERSION};
 use selfsame_biometrics::image::{GrayImage, decode_png};
@@ -17,7 +17,7 @@ use selfsame_biometrics::score::Score;
 use selfsame_biometrics::synthetic::Master;
 use serde_json::json;
 
-use crate::output::{self, Usage};
+use crate::output::{self, Usage, progress_bar};
 
 /// False match rates at which false non-match rates are told.
 const FMR_MAX: [f64; 5] = [0.1, 0.01, 0.001, 0.000_1, 0.0];
@@ -230,13 +230,6 @@ impl Acquired {
 
 fn length(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-fn progress_bar(what: &'static str, total: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:11} {bar:40} {pos}/{len}, {eta} left");
-    // Drawn on standard error, and not at all if that is no terminal.
-    let bar = ProgressBar::new(length(total)).with_message(what);
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 struct Report<'a> {

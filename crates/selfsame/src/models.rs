@@ -136,6 +136,36 @@ pub fn face_pack(site: &Site, settings: &Settings) -> anyhow::Result<Option<Mode
     load(&models_folder(site, settings), pack).map(Some)
 }
 
+/// Which pack a measurement is made with.
+#[derive(Args, Debug)]
+pub struct PackOptions {
+    /// The model pack
+    #[arg(long, default_value = "face-default")]
+    pack: String,
+    /// Folder of the packs
+    #[arg(long, env = "SELFSAME_MODELS", value_name = "DIR", default_value = "models")]
+    models: PathBuf,
+}
+
+impl PackOptions {
+    /// The checked pack.
+    pub fn load(&self) -> anyhow::Result<ModelPack> {
+        load(&self.models, &self.pack)
+    }
+
+    /// Folder of the packs.
+    pub fn folder(&self) -> &Path {
+        &self.models
+    }
+
+    /// Settings of a site that uses the pack.
+    pub fn settings(&self) -> anyhow::Result<String> {
+        let folder = std::path::absolute(&self.models)?;
+        let [folder, pack] = [folder.display().to_string(), self.pack.clone()].map(toml::Value::String);
+        Ok(format!("[models]\nfolder = {folder}\nface = {pack}\n"))
+    }
+}
+
 /// Reads and checks a pack below a folder. The manifest is the folder's own, or else the one that this program brings.
 pub fn load(folder: &Path, pack: &str) -> anyhow::Result<ModelPack> {
     let checked = || {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 /// The command was called wrongly in a way that only shows after its arguments were read. Exit code 2.
@@ -34,6 +35,13 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
 pub fn note(text: impl fmt::Display) {
     // There is no one left to tell if standard error is closed.
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// A bar for long work of so many pieces. Drawn on standard error, and not at all if that is no terminal.
+pub fn progress_bar(what: &'static str, total: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:11} {bar:40} {pos}/{len}, {eta} left");
+    let bar = ProgressBar::new(u64::try_from(total).unwrap_or(u64::MAX)).with_message(what);
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// A question, without a line end.

@@ -14,7 +14,7 @@ pub(super) const SIDE_PX_COARSE: u32 = 160;
 
 /// The same for the picture turned upside down, of which only a score is wanted. With 96 to 160 pixels every one of the
 /// 1,062 development photos scores higher upright than turned.
-const SIDE_PX_TURNED: u32 = 128;
+pub(super) const SIDE_PX_TURNED: u32 = 128;
 
 /// Sides must be multiples of the coarsest stride.
 const SIDE_STEP: usize = 32;
@@ -22,7 +22,7 @@ const SIDE_STEP: usize = 32;
 const STRIDES: [usize; 3] = [8, 16, 32];
 
 /// Outputs of the network in the order that decoding expects: for each stride class, objectness, box and points.
-const OUTPUTS: [&str; 12] = [
+pub(super) const OUTPUTS: [&str; 12] = [
     "cls_8", "obj_8", "bbox_8", "kps_8", "cls_16", "obj_16", "bbox_16", "kps_16", "cls_32", "obj_32",
     "bbox_32", "kps_32",
 ];

@@ -6,6 +6,7 @@
 
 pub mod accuracy;
 mod calibration;
+pub mod cost;
 mod detection;
 pub mod flash;
 mod frames;

@@ -16,9 +16,8 @@ use selfsame_biometrics::model_pack::ModelPack;
 use selfsame_domain::verification::AttackPolicy;
 use serde_json::{Value, json};
 
-use super::progress_bar;
-use crate::models::load;
-use crate::output;
+use crate::models::PackOptions;
+use crate::output::{self, progress_bar};
 
 /// False match rates at which false non-match rates are told.
 const FMR_MAX: [f64; 4] = [0.01, 0.001, 0.000_1, 0.000_01];
@@ -39,23 +38,6 @@ const PHOTOS_MAX: usize = 20_000;
 const CAVEAT: &str = "Intervals take comparisons as independent; those that share a person are not, so true intervals are \
                       wider. Gates, thresholds and the live score of the shipped pack were chosen by cross-validation over \
                       the persons of a development set: on those photos the figures are optimistic.";
-
-/// Which pack.
-#[derive(Args, Debug)]
-pub struct PackOptions {
-    /// The model pack
-    #[arg(long, default_value = "face-default")]
-    pack: String,
-    /// Folder of the packs
-    #[arg(long, env = "SELFSAME_MODELS", value_name = "DIR", default_value = "models")]
-    models: PathBuf,
-}
-
-impl PackOptions {
-    fn load(&self) -> anyhow::Result<ModelPack> {
-        load(&self.models, &self.pack)
-    }
-}
 
 /// Measure the face algorithm
 ///
@@ -110,7 +92,7 @@ pub struct Pad {
 }
 
 /// Photos below a folder, or the one file.
-fn photos(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub fn photos(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         ensure!(path.exists(), "there is no `{}`", path.display());
         return Ok(vec![path.to_owned()]);
