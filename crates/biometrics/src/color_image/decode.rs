@@ -1,6 +1,7 @@
 //! JPEG and PNG files become pictures. What a file claims is checked before memory is taken for it.
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
@@ -75,6 +76,53 @@ fn jpeg(bytes: &[u8], limits: Limits) -> Result<ColorImage, ColorImageError> {
     if last([0xff, 0xd9]) < last([0xff, 0xda]) {
         return Err(malformed("the end is missing"));
     }
+    check_sampling(bytes)?;
+    // The decoder has had panics on files made for it (found by fuzzing). Such a file is malformed, like any other that
+    // does not decode, and takes nobody else's request with it.
+    catch_unwind(AssertUnwindSafe(|| checked_jpeg(bytes, limits)))
+        .unwrap_or_else(|_| Err(malformed("the decoder gave up")))
+}
+
+/// Largest sampling factor of luminance; that of colour is 1. Cameras and browsers write nothing else, and the decoder
+/// panics on some of the rest.
+const SAMPLING_MAX: u8 = 2;
+
+/// Looks at the frame header (ISO/IEC 10918-1, B.2.2), of which there must be one, before the decoder does.
+fn check_sampling(bytes: &[u8]) -> Result<(), ColorImageError> {
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    let mut headers = 0;
+    while let [0xff, marker, after @ ..] = rest {
+        match marker {
+            // Filler, and markers without a segment.
+            0xff => rest = &rest[1..],
+            0x01 | 0xd0..=0xd7 => rest = after,
+            // The scan begins.
+            0xda => break,
+            _ => {
+                let length = after.first_chunk().map_or(0, |length| usize::from(u16::from_be_bytes(*length)));
+                let (Some(segment), Some(next)) = (after.get(2..length), after.get(length..)) else {
+                    return Err(malformed("a segment is cut off"));
+                };
+                // All frame headers but those of tables (C4, C8, CC), which have other content.
+                if matches!(marker, 0xc0..=0xcf) && !matches!(marker, 0xc4 | 0xc8 | 0xcc) {
+                    headers += 1;
+                    for (place, component) in segment.get(6..).unwrap_or_default().chunks_exact(3).enumerate()
+                    {
+                        let most = if place == 0 { SAMPLING_MAX } else { 1 };
+                        let factors = [component[1] >> 4, component[1] & 15];
+                        if factors.iter().any(|factor| !(1..=most).contains(factor)) {
+                            return Err(malformed("its sampling is none that cameras use"));
+                        }
+                    }
+                }
+                rest = next;
+            }
+        }
+    }
+    if headers == 1 { Ok(()) } else { Err(malformed("it has no frame header, or several")) }
+}
+
+fn checked_jpeg(bytes: &[u8], limits: Limits) -> Result<ColorImage, ColorImageError> {
     // Strict: what is cut off or damaged is an error, where browsers fill the rest with grey.
     let options = DecoderOptions::default()
         .set_strict_mode(true)

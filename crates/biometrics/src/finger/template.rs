@@ -165,6 +165,9 @@ impl Template {
         if version != VERSION {
             return Err(TemplateError::Version(version));
         }
+        if header[8..12] != [0; 4] {
+            return Err(TemplateError::Format);
+        }
         let count = usize::from(header[7]);
         if count > MINUTIAE_MAX || body.len() != count * POINT_BYTES {
             return Err(TemplateError::Length(bytes.len()));
