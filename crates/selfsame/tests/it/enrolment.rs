@@ -5,6 +5,7 @@ use std::sync::Arc;
 use selfsame_domain::enrolment::EnrolmentState;
 use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::site::Mode;
+use selfsame_domain::verification::Policy;
 use selfsame_terminal::capture::SampleFrame;
 use serde_json::{Value, json};
 
@@ -246,4 +247,41 @@ async fn a_live_site_takes_readers_and_refuses_simulated_samples() {
     assert!(digits.starts_with("99"), "live codes have the live prefix");
     site.merchant.post("/v1/payments", &charge_body("o-1", 100, &digits)).await.ok(201);
     site.operator.post("/v1/test-clock/advance", &json!({ "seconds": 1 })).await.refused(403, "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_looks_much_like_somebody_waits_for_staff_and_is_found_by_whole_identifiers_only() {
+    // At a false acceptance rate of 1 in 100, synthetic fingers 2 and 13 are near enough for one comparison, and not for
+    // the nine of two enrolments.
+    let policy = Policy { false_accept_ppb: 10_000_000, ..Policy::DEFAULT };
+    let site = TestSite::start_with(Setup { policy, ..Setup::default() }).await;
+    let first = site.payer(2, 0).await;
+    site.pass(&first).await;
+    let second = consenting(&site, 13).await;
+    let waiting = site.enrol(&second, SensorGrade::Simulated).await;
+    assert_eq!(waiting.state, EnrolmentState::Review);
+    assert_eq!(site.count("lookalikes"), 2, "each is pinned because of the other");
+
+    // Until staff have looked, the templates are not used.
+    let refused = site.open(&second.by_phone()).await;
+    assert_eq!((&refused["state"], &refused["ending"]["decision"]), (&json!("failed"), &json!("no_match")));
+    let path = format!("/v1/enrolments/{}/approve", waiting.id);
+    site.till.post(&path, &json!({})).await.refused(401, "unauthenticated");
+    for _ in 0..2 {
+        assert_eq!(site.operator.post(&path, &json!({})).await.ok(200)["state"], "active");
+    }
+    for payer in [&first, &second] {
+        let opened = site.open_capturing(&payer.by_phone()).await;
+        site.press_until_passed(opened, payer.finger).await;
+        // Four digits would leave it to the scores who of the two this is.
+        let pinned = site.open(&payer.by_last4()).await;
+        assert_eq!(
+            (&pinned["state"], &pinned["ending"]["decision"]),
+            (&json!("failed"), &json!("ambiguous")),
+            "{pinned}"
+        );
+    }
+    let reasons: Vec<String> = site.attempts().await.into_iter().map(|(_, reason)| reason).collect();
+    assert_eq!(reasons.iter().filter(|reason| *reason == "lookalikes").count(), 2, "{reasons:?}");
+    assert!(reasons.contains(&"not_enrolled".to_owned()), "{reasons:?}");
 }
