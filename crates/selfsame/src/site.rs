@@ -2,7 +2,7 @@
 //! terminal's part.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -109,7 +109,7 @@ settings! {
     /// Settings of the camera.
     CameraSettings, camera {
         source: CameraSourceKind,
-    } optional { path: PathBuf, }
+    } optional { path: PathBuf, listen: SocketAddr, }
 }
 
 settings! {
@@ -250,6 +250,17 @@ impl Site {
         let beside = path.with_extension("new");
         let write = || fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path));
         write().with_context(|| format!("failed to write `{}`", path.display()))
+    }
+
+    /// The same, readable by its owner only.
+    pub fn write_run_private(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.run(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("failed to replace `{}`", path.display()))
+            }
+            _ => write_private(&path, text.as_bytes()),
+        }
     }
 
     /// A Unix socket of the site. Its path is relative to where we are if the absolute one is too long.

@@ -12,16 +12,23 @@ use selfsame_terminal::capture::files::PictureFiles;
 use selfsame_terminal::capture::reader::Reader;
 use selfsame_terminal::device::DeviceIdentity;
 use selfsame_terminal::face::FaceFinder;
-use selfsame_terminal::{VerifierConfig, run_verifier};
+use selfsame_terminal::{PageAccess, VerifierConfig, run_verifier};
 
 use crate::models::face_pack;
 use crate::process::ProcessOptions;
 use crate::site::{CameraSourceKind, CaptureSettings, CaptureSourceKind, Settings, Site};
 
+/// Where the payer's page finds the verification program, in the site's `run` folder.
+pub const PAGE_URL: &str = "verifier.url";
+
+/// The token that it shows there.
+pub const PAGE_TOKEN: &str = "verifier.token";
+
 /// Run the verification program of a terminal (the terminal does this itself)
 ///
 /// Takes identifier and sample from the payer, seals and signs them. Listens on `run/verifier.sock` for the terminal
-/// and for the driver of the reader.
+/// and for the driver of the reader. With `listen` in section [camera] also on a loopback port for the payer's page, which
+/// shows the token in `run/verifier.token`.
 #[derive(Args, Debug)]
 pub struct Verifier {
     #[command(flatten)]
@@ -34,10 +41,22 @@ impl Verifier {
         let identity = DeviceIdentity::load(&site.device())?;
         let sources = capture_sources(site, &identity)?;
         let socket = site.socket("verifier.sock")?;
+        let page = page_access(site).await?;
         let (_stopper, stop) = self.process.start()?;
-        let config = VerifierConfig { socket, sources, identity, clock: Arc::new(SystemClock) };
+        let config = VerifierConfig { socket, sources, page, identity, clock: Arc::new(SystemClock) };
         run_verifier(config, stop.wait()).await.context("the verification program failed")
     }
+}
+
+/// The port for the payer's page, if the settings name one; its address and token are told in the site's `run` folder.
+async fn page_access(site: &Site) -> anyhow::Result<Option<PageAccess>> {
+    let Some(address) = site.settings()?.camera.listen else { return Ok(None) };
+    let page = PageAccess::bind(address).await.with_context(|| {
+        format!("failed to listen on {address}, which `listen` in section [camera] names")
+    })?;
+    site.write_run_private(PAGE_TOKEN, page.token())?;
+    site.write_run(PAGE_URL, &page.url())?;
+    Ok(Some(page))
 }
 
 /// The sources that the settings name, if a site of this mode takes their samples.

@@ -12,6 +12,7 @@ pub mod face;
 mod handover;
 mod interface;
 mod journal;
+mod page;
 mod register;
 mod verification;
 mod verifier;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use interface::{TerminalConfig, openapi_json, run_terminal};
+pub use page::PageAccess;
 pub use verifier::{VerifierConfig, run_verifier};
 
 /// Why terminal or verifier do not run.

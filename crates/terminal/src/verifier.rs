@@ -34,6 +34,7 @@ use tokio::task::AbortHandle;
 use crate::capture::{CaptureError, CaptureSource, Sample};
 use crate::device::{DeviceIdentity, ServerLink};
 use crate::enrolment::seal_all;
+use crate::page::PageAccess;
 use crate::{TerminalError, lock};
 
 /// Longest wait for an answer of the payment server to one call.
@@ -51,6 +52,8 @@ pub struct VerifierConfig {
     pub socket: PathBuf,
     /// Where samples come from, one source a modality.
     pub sources: Vec<CaptureSource>,
+    /// The way in for a page, if there is one.
+    pub page: Option<PageAccess>,
     /// Who this machine is.
     pub identity: DeviceIdentity,
     /// The time.
@@ -94,19 +97,28 @@ pub async fn run_verifier(
         counters: Mutex::new(BTreeMap::new()),
     };
     let sources = program.sources.iter().fold(Router::new(), |router, source| router.merge(source.routes()));
-    let router = Router::new()
+    // What the payer's page shows and takes. Waking and cancelling is the terminal's.
+    let payer = Router::new().route("/v1/progress", get(progress)).route("/v1/identifier", post(identifier));
+    let app = Arc::new(program);
+    let for_page = with_fallbacks(payer.clone().with_state(app.clone()).merge(sources.clone()));
+    let router = payer
         .route("/v1/verifier", get(status))
         .route("/v1/wake", post(wake))
-        .route("/v1/progress", get(progress))
         .route("/v1/cancel", post(cancel))
-        .route("/v1/identifier", post(identifier))
-        .with_state(Arc::new(program))
+        .with_state(app)
         .merge(sources);
+    let page = async {
+        match config.page {
+            Some(page) => page.serve(for_page).await,
+            None => std::future::pending().await,
+        }
+    };
     // No draining: whoever waits here is told by the end of the connection, and nothing is written on this side.
     tokio::select! {
         served = async { axum::serve(listener, with_fallbacks(router)).await } => {
             served.map_err(TerminalError::Serve)
         }
+        served = page => served.map_err(TerminalError::Serve),
         () = shutdown => Ok(()),
     }
 }

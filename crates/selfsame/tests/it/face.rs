@@ -21,13 +21,13 @@ use crate::site::{Setup, TestSite, contains};
 const ENROLLED: usize = 3;
 
 /// A folder beside the checkout, or where the variable says.
-fn beside(variable: &str, name: &str) -> PathBuf {
+pub fn beside(variable: &str, name: &str) -> PathBuf {
     let checkout = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared");
     std::env::var_os(variable).map_or_else(|| PathBuf::from(checkout).join(name), PathBuf::from)
 }
 
 /// Whether photos and packs are there.
-fn is_ready() -> bool {
+pub fn is_ready() -> bool {
     let there = beside("SELFSAME_FACES", "faces").is_dir() && beside("SELFSAME_MODELS", "models").is_dir();
     if !there {
         assert!(std::env::var_os("CI").is_none(), "CI needs the photos and model packs beside the checkout");
@@ -50,7 +50,7 @@ pub fn pack(name: &str) -> ModelPack {
 }
 
 /// All photos of the `number`th person of whom there are at least four.
-fn photos(number: usize) -> Vec<Vec<u8>> {
+pub fn photos(number: usize) -> Vec<Vec<u8>> {
     let folder = beside("SELFSAME_FACES", "faces").join("images");
     let mut people: Vec<PathBuf> =
         std::fs::read_dir(folder).expect("photos").map(|entry| entry.unwrap().path()).collect();

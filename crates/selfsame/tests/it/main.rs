@@ -9,6 +9,7 @@ mod site;
 mod account;
 mod audit;
 mod authentication;
+mod camera;
 mod consent;
 mod enrolment;
 mod environment;

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two looks at something that another process changes.
 const PAUSE: Duration = Duration::from_millis(20);
 
-fn program() -> Command {
+pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_selfsame"));
     command.env_remove("SELFSAME_SITE").env_remove("SELFSAME_KEY").kill_on_drop(true);
     command
@@ -39,9 +39,9 @@ async fn ended(pid: &str) {
 }
 
 /// A demo that stays up. Ends with the test, and all four processes with it.
-struct Processes {
+pub struct Processes {
     folder: TempDir,
-    interface: Client,
+    pub interface: Client,
     verifier: Client,
     _demo: Child,
 }
@@ -51,10 +51,15 @@ const ADA: u64 = 1;
 
 impl Processes {
     async fn start() -> Self {
+        Self::start_with(program()).await
+    }
+
+    /// Starts the demo by `command`, which may tell it where photos and packs are.
+    pub async fn start_with(mut command: Command) -> Self {
         // Short, because a socket's path has 107 bytes at most.
         let folder = TempDir::with_prefix_in("selfsame-", "/tmp").expect("a temporary folder");
         let site = folder.path().join("site");
-        let mut demo = program()
+        let mut demo = command
             .arg("demo")
             .arg("--site")
             .arg(&site)
@@ -79,7 +84,7 @@ impl Processes {
         Self { folder, interface, verifier, _demo: demo }
     }
 
-    fn site(&self) -> PathBuf {
+    pub fn site(&self) -> PathBuf {
         self.folder.path().join("site")
     }
 
@@ -117,7 +122,7 @@ impl Processes {
     }
 
     /// Follows a session by long poll, over a terminal that may be starting again.
-    async fn follow(&self, session: &Session, until: impl Fn(&Session) -> bool) -> Session {
+    pub async fn follow(&self, session: &Session, until: impl Fn(&Session) -> bool) -> Session {
         let followed = async {
             let mut after = 0;
             loop {
@@ -144,7 +149,7 @@ impl Processes {
         self.verifier.post::<Value>("/v1/presses", &body, PATIENCE).await.is_ok()
     }
 
-    async fn ready(&self) {
+    pub async fn ready(&self) {
         let ready = async {
             loop {
                 let status = self.interface.get::<TerminalStatus>("/v1/terminal", PATIENCE).await;
@@ -176,7 +181,7 @@ impl Processes {
     }
 
     /// Runs a command on the site; answers what it printed, if it succeeded.
-    async fn run(&self, arguments: &[&str], input: &str) -> Option<String> {
+    pub async fn run(&self, arguments: &[&str], input: &str) -> Option<String> {
         let mut child = program()
             .args(arguments)
             .arg("--site")

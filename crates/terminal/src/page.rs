@@ -1,0 +1,131 @@
+//! The way in for a page: a browser on this machine cannot open a Unix socket, so what it needs of the verification
+//! program (camera frames, progress, the pad) is also served on a loopback port, to whoever shows the token.
+//!
+//! The token keeps other people and programs of the machine out; the `Host` header keeps out pages from elsewhere whose
+//! name was made to lead here (DNS rebinding).
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use selfsame_api::bytes::Bytes;
+use selfsame_api::problem::{Problem, ProblemCode};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use zeroize::Zeroizing;
+
+use crate::random;
+
+/// A loopback port and the token for it, both new at each start.
+pub struct PageAccess {
+    listener: TcpListener,
+    address: SocketAddr,
+    token: Zeroizing<String>,
+}
+
+/// Whom the port answers.
+struct Allowed {
+    token_hash: [u8; 32],
+    hosts: [String; 2],
+}
+
+impl PageAccess {
+    /// Listens. Any other address than one of this machine alone is refused: the way from a page to it is not encrypted.
+    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+        if !address.ip().is_loopback() {
+            let text = format!("{address} is no loopback address");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let token = Zeroizing::new(Bytes::from(random::<32>()).encode());
+        Ok(Self { listener, address, token })
+    }
+
+    /// Where it listens, e.g. `http://127.0.0.1:8701`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What the page sends as `Authorization: Bearer TOKEN`.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// Serves `router` to whoever is allowed.
+    pub(crate) async fn serve(self, router: Router) -> io::Result<()> {
+        let allowed = Allowed {
+            token_hash: Sha256::digest(self.token.as_bytes()).into(),
+            hosts: [self.address.to_string(), format!("localhost:{}", self.address.port())],
+        };
+        let router = router.layer(from_fn_with_state(Arc::new(allowed), check));
+        axum::serve(self.listener, router).await
+    }
+}
+
+async fn check(
+    State(allowed): State<Arc<Allowed>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    allowed.check(request.headers())?;
+    Ok(next.run(request).await)
+}
+
+impl Allowed {
+    fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        if !header(header::HOST).is_some_and(|host| self.hosts.iter().any(|known| known == host)) {
+            return Err(Problem::new(ProblemCode::Forbidden).detail("`Host` names another machine"));
+        }
+        let token = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        // Hashes are compared, so that the time of it says nothing about the token.
+        match token {
+            Some(token) if Sha256::digest(token.as_bytes())[..] == self.token_hash => Ok(()),
+            _ => Err(Problem::new(ProblemCode::Unauthenticated)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn status(host: &'static str, authorization: &'static str) -> u16 {
+        let allowed = Allowed {
+            token_hash: Sha256::digest(b"right").into(),
+            hosts: ["127.0.0.1:8702".to_owned(), "localhost:8702".to_owned()],
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, HeaderValue::from_static(host));
+        headers.insert(header::AUTHORIZATION, HeaderValue::from_static(authorization));
+        allowed.check(&headers).map_or_else(|problem| problem.status, |()| 200)
+    }
+
+    #[test]
+    fn only_pages_of_this_machine_with_the_token_get_in() {
+        assert_eq!(status("127.0.0.1:8702", "Bearer right"), 200);
+        assert_eq!(status("localhost:8702", "Bearer right"), 200);
+        for wrong in ["Bearer wrong", "Bearer ", "right", "Basic right"] {
+            assert_eq!(status("localhost:8702", wrong), 401, "{wrong}");
+        }
+        for host in ["rebound.example:8702", "localhost", "127.0.0.1:8703"] {
+            assert_eq!(status(host, "Bearer right"), 403, "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn other_machines_are_never_listened_to() {
+        let refused = PageAccess::bind("0.0.0.0:0".parse().unwrap()).await;
+        assert_eq!(refused.err().map(|error| error.kind()), Some(io::ErrorKind::InvalidInput));
+        let page = PageAccess::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        assert!(page.url().starts_with("http://127.0.0.1:") && page.token().len() >= 43);
+    }
+}
