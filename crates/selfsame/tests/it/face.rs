@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use selfsame_api::enrolment::Enrolment;
-use selfsame_biometrics::color_image::{ColorImage, Limits, decode, encode_jpeg};
+use selfsame_biometrics::color_image::{Affine, Border, ColorImage, Limits, decode, encode_jpeg};
+use selfsame_biometrics::face::FaceFinder;
 use selfsame_biometrics::image::{GrayImage, encode_png};
 use selfsame_biometrics::model_pack::{Manifest, ModelPack, built_in_manifest};
 use selfsame_domain::sensor::{Modality, SensorGrade};
@@ -304,6 +305,54 @@ fn upside_down(photo: &[u8]) -> Vec<u8> {
     encode_jpeg(&turned, 90)
 }
 
+/// A hundred small copies of a photo, ten in a row.
+fn crowd(photo: &[u8]) -> Vec<u8> {
+    const SIDE: u32 = 100;
+    let image = decode(photo, Limits::FILE).expect("a photo");
+    let whole = [0.0, 0.0, image.width_px() as f32, image.height_px() as f32];
+    let small = image.warp_smooth(&Affine::scale(whole, SIDE, SIDE), SIDE, SIDE, Border::Nearest);
+    let row = |y: u32| small.rgb()[(y % SIDE * SIDE * 3) as usize..][..(SIDE * 3) as usize].repeat(10);
+    let pixels = (0..10 * SIDE).flat_map(row).collect();
+    encode_jpeg(&ColorImage::new(10 * SIDE, 10 * SIDE, pixels).expect("a crowd"), 90)
+}
+
+/// The photo with black glasses over both eyes.
+fn with_sunglasses(photo: &[u8]) -> Vec<u8> {
+    let image = decode(photo, Limits::FILE).expect("a photo");
+    let finder = FaceFinder::new(&pack("face-default")).expect("the networks run");
+    let points = finder.locate(&image).expect("no fault").expect("a photo that can be used").points;
+    let [left, right] = [points[0], points[1]];
+    let radius = (right[0] - left[0]).hypot(right[1] - left[1]) * 0.4;
+    let width = image.width_px() as usize;
+    let mut pixels = image.rgb().to_vec();
+    for (index, pixel) in pixels.chunks_exact_mut(3).enumerate() {
+        let (x, y) = ((index % width) as f32, (index / width) as f32);
+        if [left, right].iter().any(|eye| (x - eye[0]).hypot(y - eye[1]) < radius) {
+            pixel.fill(8);
+        }
+    }
+    encode_jpeg(&ColorImage::new(image.width_px(), image.height_px(), pixels).expect("as large"), 90)
+}
+
+/// Eyes are much of a face: whoever hides them may be asked to look again or not be recognised, but is nobody else.
+#[tokio::test]
+async fn sunglasses_make_nobody_somebody_else() {
+    if !is_ready() {
+        return;
+    }
+    let site = face_site().await;
+    let one = site.faced(0).await;
+    let other = site.faced(one.first + 1).await;
+    let hidden = with_sunglasses(&photos(one.first)[0]);
+    for person in [&one, &other] {
+        let verdict = site.look(&person.payer.by_phone(), &hidden).await;
+        assert_ne!(verdict["ending"]["kind"], "fault", "{verdict}");
+        if person.first == other.first {
+            assert_ne!(verdict["state"], "passed", "{verdict}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn pictures_that_cannot_be_used_cost_the_payer_nothing() {
     if !is_ready() {
@@ -324,6 +373,7 @@ async fn pictures_that_cannot_be_used_cost_the_payer_nothing() {
         ("black", plain(0), "no_face"),
         ("white", plain(255), "no_face"),
         ("a group", group(&good, &other), "several_faces"),
+        ("a hundred faces", crowd(&good), "several_faces"),
         ("upside down", upside_down(&good), "hold_head_upright"),
     ];
     for (name, jpeg, why) in unusable {
