@@ -14,6 +14,7 @@ mod consent;
 mod enrolment;
 mod environment;
 mod face;
+mod fuzz;
 mod image;
 mod leak;
 mod ledger;
