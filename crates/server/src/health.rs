@@ -21,7 +21,8 @@ struct Readiness {
     /// `live` or `test`.
     #[schema(value_type = String)]
     mode: selfsame_domain::site::Mode,
-    /// The database answers and takes writes. `false` after a failed disk sync, until the next start.
+    /// The database answers and takes writes. `false` after a failed disk sync, and after another server has taken
+    /// over, until the next start.
     store: bool,
     /// The matcher answers. Without it payments go on, verifications do not.
     matcher: bool,
@@ -40,7 +41,7 @@ async fn live() -> axum::http::StatusCode {
 #[utoipa::path(get, path = "/readyz", operation_id = "health_ready", tag = "health",
     responses((status = 200, body = Readiness), (status = 503, body = Problem)))]
 async fn ready(State(app): State<AppState>) -> Result<Json<Readiness>, Problem> {
-    let store = app.store.site().await.or_problem()?.is_some() && !app.store.is_halted();
+    let store = app.store.owns_slot().await.or_problem()? && !app.store.is_halted();
     let matcher = app.matcher.describe().await.is_ok();
     Ok(Json(Readiness { mode: app.site.mode, store, matcher, durability: "local_sync" }))
 }

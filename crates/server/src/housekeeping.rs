@@ -1,10 +1,12 @@
 //! What happens by itself: open payments end at their time, and merchants' balances are rolled up. Payments wait for
 //! none of it, and none of it decides anything that a payment would not have found out itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use selfsame_domain::id::PaymentId;
 use selfsame_domain::payment::{Close, Ending, Party, Request, Target};
+use selfsame_store::{LEASE, Store, StoreError};
 
 use crate::anchor::{self, Anchoring};
 use crate::{App, AppState, random};
@@ -14,6 +16,28 @@ const ROUND: Duration = Duration::from_secs(1);
 
 /// Every how many rounds merchants' balances are rolled up.
 const ROUNDS_PER_ROLL_UP: u64 = 60;
+
+/// How often the server shows that it is alive. Two rounds may be lost before another server takes it for gone.
+const BEAT: Duration = Duration::from_secs(1);
+const _: () = assert!(BEAT.as_millis() * 3 <= LEASE.as_millis());
+
+/// Keeps the ledger's slot until the server ends or another one has taken over.
+pub(crate) async fn keep_slot(store: Arc<Store>) {
+    let mut beats = tokio::time::interval(BEAT);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beats.tick().await;
+        match store.renew_slot().await {
+            Ok(()) => {}
+            Err(StoreError::TakenOver) => {
+                tracing::error!("another server has taken over: this one writes nothing more");
+                return;
+            }
+            // A disk that is full or away may come back before somebody else takes over.
+            Err(error) => tracing::warn!(%error, "the lease of the ledger was not renewed"),
+        }
+    }
+}
 
 /// Runs until the server ends.
 pub(crate) async fn run(app: AppState, anchoring: Option<Anchoring>) {

@@ -56,7 +56,7 @@ use selfsame_domain::payment_code::Prefix;
 use selfsame_domain::site::Mode;
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::verification::Policy;
-use selfsame_store::{Site, Store, StoreError};
+use selfsame_store::{LEASE, Site, Store, StoreError};
 use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -73,6 +73,9 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 
 /// How long running requests may finish after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long the release of the ledger may take at the end.
+const RELEASE: Duration = Duration::from_secs(1);
 
 /// Header that names a request, in answers and logs.
 const REQUEST_ID_HEADER: &str = "request-id";
@@ -182,16 +185,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the databases and the port.
+    /// Opens the databases and the port. Waits as long as another server of the same site is alive.
     pub async fn bind(config: Config, clock: Arc<AdvancingClock<SystemClock>>) -> Result<Self, ServerError> {
         let store = Arc::new(Store::open(&config.site_database, &config.keys_database)?);
         let site = store.site().await?;
         let site = site.ok_or_else(|| ServerError::NoSite(config.site_database.clone()))?;
         check_settings(&config, site.mode)?;
-        store.take_over_slot().await?;
+        // Before the slot: a server that was started twice by mistake ends here and disturbs nobody.
         let listen = |source| ServerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
+        own_slot(&store).await?;
         let matcher = Matcher::new(&config.matcher_socket, clock.clone());
         let queue = PaymentQueue::start(store.clone(), clock.clone());
         let prefix = config.code_prefix.unwrap_or_else(|| Prefix::default_for(site.mode));
@@ -222,6 +226,8 @@ impl Server {
         // Ends with the server: the task is dropped with the set.
         let mut background = tokio::task::JoinSet::new();
         background.spawn(housekeeping::run(self.app.clone(), self.anchoring));
+        let store = self.app.store.clone();
+        background.spawn(housekeeping::keep_slot(store.clone()));
         let (router, _) = routes().split_for_parts();
         let router = selfsame_api::serve::with_fallbacks(router)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -237,11 +243,27 @@ impl Server {
             let _ = stopped.await;
             tokio::time::sleep(DRAIN).await;
         };
-        tokio::select! {
+        let served = tokio::select! {
             served = async { serving.await } => served.map_err(ServerError::Serve),
             () = drained => Ok(()),
+        };
+        background.shutdown().await;
+        // The next server need not wait for the lease. It is no harm if the disk does not take that any more.
+        let _ = tokio::time::timeout(RELEASE, store.release_slot()).await;
+        served
+    }
+}
+
+/// Takes the ledger's slot over as soon as no other server of this site is alive.
+async fn own_slot(store: &Store) -> Result<(), StoreError> {
+    let mut told = false;
+    while store.take_over_slot(LEASE).await?.is_none() {
+        if !told {
+            tracing::warn!("another server of this site is running; waiting until it is gone");
+            told = true;
         }
     }
+    Ok(())
 }
 
 fn check_settings(config: &Config, mode: Mode) -> Result<(), ServerError> {

@@ -61,13 +61,14 @@ impl Aftermath {
 /// The way to the ledger for everything that moves money.
 pub(crate) struct PaymentQueue {
     waiting: mpsc::Sender<Waiting>,
+    store: Arc<Store>,
 }
 
 impl PaymentQueue {
     pub(crate) fn start(store: Arc<Store>, clock: Arc<impl Clock>) -> Self {
         let (waiting, requests) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(work(store, clock, requests));
-        Self { waiting }
+        tokio::spawn(work(store.clone(), clock, requests));
+        Self { waiting, store }
     }
 
     /// Puts a request in the queue and waits for its answer, but not for ever. A full queue refuses at once.
@@ -75,8 +76,11 @@ impl PaymentQueue {
         let (reply, answer) = oneshot::channel();
         let taken = Arc::new(AtomicBool::new(false));
         let waiting = Waiting { request, since: Instant::now(), taken: taken.clone(), reply };
+        self.store.pass("before the request is in the queue");
         self.waiting.try_send(waiting).map_err(|_| NoAnswer::NotTaken)?;
-        match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+        let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await;
+        self.store.pass("before the answer leaves");
+        match answer {
             Ok(Ok(reply)) => reply,
             Ok(Err(_)) => Err(NoAnswer::Unknown),
             // If the queue has not taken it by now, it never will.
@@ -127,7 +131,9 @@ async fn run_batch(store: &Store, clock: &impl Clock, batch: Vec<Waiting>, earli
         return earlier;
     }
     let requests: Vec<Request> = batch.iter().map(|waiting| waiting.request.clone()).collect();
+    store.pass("between the queue and the store");
     let posted = store.post_batch(requests, earlier.attempts, earlier.timings, now).await;
+    store.pass("between the store and the callers");
     let mut aftermath = Aftermath::default();
     let outcome = match posted {
         Ok(outcome) => outcome,
@@ -219,7 +225,7 @@ mod tests {
         };
         let created = create_site(&site, &keys, new, SystemClock.now()).await.unwrap();
         let store = Arc::new(Store::open(&site, &keys).unwrap());
-        store.take_over_slot().await.unwrap();
+        store.take_over_slot(Duration::ZERO).await.unwrap();
         let gate = Gate::default();
         store.faults().order(Fault::Stall(gate.clone()));
         let queue = Arc::new(PaymentQueue::start(store.clone(), Arc::new(SystemClock)));

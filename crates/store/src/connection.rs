@@ -1,7 +1,7 @@
 //! Connections: one writer thread per file, a few read-only connections beside it.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::error::{Result, StoreError};
 use crate::fault::{Fault, Faults};
+use crate::slot;
 
 /// Transactions that may wait for the writer. Payments wait in the server's queue, in batches, so this is reached
 /// only when the disk stands still.
@@ -77,10 +78,18 @@ pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
     halted: Arc<AtomicBool>,
     faults: Arc<Faults>,
+    epoch: Option<Arc<AtomicU64>>,
 }
 
 impl Writer {
-    pub(crate) fn start(name: &str, mut connection: Connection, open: Open) -> Self {
+    /// `epoch` is the one under which this process owns the file's slot, 0 while it does not; a file without slots
+    /// has none.
+    pub(crate) fn start(
+        name: &str,
+        mut connection: Connection,
+        open: Open,
+        epoch: Option<Arc<AtomicU64>>,
+    ) -> Self {
         let (jobs, mut waiting) = mpsc::channel::<Job>(WRITER_QUEUE);
         let work = move || {
             while let Some(job) = waiting.blocking_recv() {
@@ -94,7 +103,7 @@ impl Writer {
         };
         let thread = std::thread::Builder::new().name(format!("store-{name}"));
         thread.spawn(work).expect("the operating system starts a thread at process start");
-        Self { jobs, halted: Arc::default(), faults: Arc::default() }
+        Self { jobs, halted: Arc::default(), faults: Arc::default(), epoch }
     }
 
     /// Whether a failed sync has ended all writing until the next start.
@@ -102,8 +111,7 @@ impl Writer {
         self.halted.load(Ordering::SeqCst)
     }
 
-    #[cfg(feature = "faults")]
-    pub(crate) fn faults(&self) -> &Faults {
+    pub(crate) fn faults(&self) -> &Arc<Faults> {
         &self.faults
     }
 
@@ -118,13 +126,14 @@ impl Writer {
         F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let (halted, faults) = (self.halted.clone(), self.faults.clone());
+        let (halted, faults, epoch) = (self.halted.clone(), self.faults.clone(), self.epoch.clone());
         let job: Job = Box::new(move |connection| {
             if halted.load(Ordering::SeqCst) {
                 let _ = reply.send(Err(StoreError::Halted));
                 return After::Good;
             }
-            let done = run(connection, transaction, &faults, work);
+            let epoch = epoch.map_or(0, |epoch| epoch.load(Ordering::SeqCst));
+            let done = run(connection, transaction, epoch, &faults, work);
             let after = match &done {
                 Err(error) if error.is_failed_sync() => {
                     // Whether the pages are on disk cannot be told any more, and a second sync that succeeds proves
@@ -135,8 +144,10 @@ impl Writer {
                 Err(error) if error.is_disk_failure() => After::Reopen,
                 _ => After::Good,
             };
+            faults.pass(transaction, "before the store answers");
             // A caller that went away does not stop the transaction: it was asked for.
             let _ = reply.send(done);
+            faults.pass(transaction, "after the store has answered");
             after
         });
         self.jobs.try_send(job).map_err(|error| match error {
@@ -150,18 +161,26 @@ impl Writer {
 fn run<T>(
     connection: &mut Connection,
     transaction: &'static str,
+    epoch: u64,
     faults: &Faults,
     work: impl FnOnce(&Transaction<'_>) -> Result<T>,
 ) -> std::result::Result<T, StoreError> {
     let rolled_back = |source| StoreError::RolledBack { transaction, source };
     let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(rolled_back)?;
+    faults.pass(transaction, "before anything is read");
+    // Inside the transaction, so that nobody takes over between the look and the commit.
+    if epoch != 0 && slot::load_epoch(&begun).map_err(rolled_back)? != epoch {
+        return Err(StoreError::TakenOver);
+    }
     // Dropping an unfinished transaction rolls it back.
     let value = work(&begun).map_err(rolled_back)?;
     let fault = faults.take(transaction);
     if let Some(source) = fault.as_ref().and_then(Fault::before_commit) {
         return Err(commit_error(transaction, source));
     }
+    faults.pass(transaction, "before the commit");
     begun.commit().map_err(|source| commit_error(transaction, source))?;
+    faults.pass(transaction, "after the commit");
     match fault.as_ref().and_then(Fault::after_commit) {
         Some(source) => Err(commit_error(transaction, source)),
         None => Ok(value),

@@ -70,6 +70,12 @@ impl StoreError {
         }
     }
 
+    /// Somebody else holds the file's lock: nothing was done.
+    pub(crate) fn is_locked(&self) -> bool {
+        let code = self.source_error().and_then(rusqlite::Error::sqlite_error_code);
+        matches!(code, Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked))
+    }
+
     fn source_error(&self) -> Option<&rusqlite::Error> {
         match self {
             StoreError::RolledBack { source, .. } | StoreError::OutcomeUnknown { source, .. } => Some(source),

@@ -1,5 +1,5 @@
-//! Failures that tests order in advance for the commits of payments. Without the feature `faults` nothing can be
-//! ordered, and what is left is a look at an empty list.
+//! Failures that tests order in advance for the commits of payments, and points at which they let the process die.
+//! Without the feature `faults` nothing can be ordered, and what is left is a look at an empty list.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -79,18 +79,69 @@ impl Gate {
     }
 }
 
-/// The list of what will fail, first come first.
+/// The list of what will fail, first come first, and the point at which the process dies.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<VecDeque<Fault>>);
+pub struct Faults {
+    ordered: Mutex<VecDeque<Fault>>,
+    #[cfg(feature = "faults")]
+    points: Mutex<Points>,
+}
+
+/// Points on the way of a payment.
+#[cfg(feature = "faults")]
+#[derive(Debug, Default)]
+struct Points {
+    passed: u64,
+    crash_at: Option<u64>,
+}
 
 impl Faults {
     /// Lets the next commit that is free fail in this way.
     #[cfg(feature = "faults")]
     pub fn order(&self, fault: Fault) {
-        lock(&self.0).push_back(fault);
+        lock(&self.ordered).push_back(fault);
     }
 
+    /// Counts the points that payments pass from 0 on again, and lets the process die at the one of this number, as
+    /// kill -9 would let it.
+    #[cfg(feature = "faults")]
+    pub fn crash_at(&self, number: u64) {
+        *lock(&self.points) = Points { passed: 0, crash_at: Some(number) };
+    }
+
+    /// Points that payments have passed.
+    #[cfg(feature = "faults")]
+    pub fn points_passed(&self) -> u64 {
+        lock(&self.points).passed
+    }
+
+    /// A point on the way of a payment; its name is told when the process dies there.
+    #[cfg(feature = "faults")]
+    pub(crate) fn pass(&self, transaction: &'static str, point: &'static str) {
+        if transaction != TRANSACTION {
+            return;
+        }
+        let mut points = lock(&self.points);
+        if points.crash_at == Some(points.passed) {
+            eprintln!("crash {point}");
+            std::process::abort();
+        }
+        points.passed += 1;
+    }
+
+    #[cfg(not(feature = "faults"))]
+    #[expect(clippy::unused_self, reason = "the same call with and without the feature")]
+    pub(crate) fn pass(&self, _transaction: &'static str, _point: &'static str) {}
+
     pub(crate) fn take(&self, transaction: &'static str) -> Option<Fault> {
-        if transaction == TRANSACTION { lock(&self.0).pop_front() } else { None }
+        if transaction == TRANSACTION { lock(&self.ordered).pop_front() } else { None }
+    }
+}
+
+impl crate::Store {
+    /// A point on the way of a payment outside the store, at which tests let the process die.
+    #[doc(hidden)]
+    pub fn pass(&self, point: &'static str) {
+        self.writer.faults().pass(TRANSACTION, point);
     }
 }

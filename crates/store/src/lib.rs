@@ -24,11 +24,13 @@ mod seed;
 mod settlement;
 mod signature;
 mod site;
+mod slot;
 mod template;
 mod terminal;
 mod verification;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub use account::{Account, AccountCreated, NewAccount};
@@ -48,6 +50,7 @@ pub use pin::PinTry;
 pub use seed::{SeedCode, SeedPayer};
 pub use settlement::{Settlement, SettlementRefusal};
 pub use site::Site;
+pub use slot::LEASE;
 pub use template::{CandidateTemplates, NewTemplate, StoredTemplate, WrappedKey};
 pub use terminal::{ActivationRefusal, DeviceKey, NewTerminal, Terminal};
 pub use verification::{Lookup, NewVerification, SubmissionRefusal, Verification};
@@ -59,8 +62,8 @@ pub struct Store {
     writer: Writer,
     readers: Readers,
     keys: Writer,
-    /// Under which the slot was taken over; 0 before.
-    epoch: AtomicU64,
+    /// Under which the slot was taken over; 0 before. The writer looks at it, too.
+    epoch: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -75,9 +78,10 @@ impl Store {
         let (site_path, keys_path) = (site_database.to_owned(), keys_database.to_owned());
         let open_site = Box::new(move || connection::open_site(&site_path));
         let open_keys = Box::new(move || connection::open_keys(&keys_path));
-        let writer = Writer::start("site", site, open_site);
-        let keys = Writer::start("keys", keys, open_keys);
-        Ok(Self { writer, readers, keys, epoch: AtomicU64::new(0) })
+        let epoch = Arc::<AtomicU64>::default();
+        let writer = Writer::start("site", site, open_site, Some(epoch.clone()));
+        let keys = Writer::start("keys", keys, open_keys, None);
+        Ok(Self { writer, readers, keys, epoch })
     }
 
     /// Whether a failed disk sync has ended all writing until the next start.

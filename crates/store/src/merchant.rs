@@ -8,7 +8,7 @@ use selfsame_domain::time::Timestamp;
 
 use crate::api_key::{self, ApiKey};
 use crate::error::StoreError;
-use crate::site::SLOT;
+use crate::slot::SLOT;
 use crate::{Store, row};
 
 /// A merchant with its first store and key.

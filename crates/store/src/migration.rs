@@ -8,7 +8,10 @@ use crate::error::StoreError;
 type Migrations = &'static [&'static str];
 
 /// The site's database.
-pub(crate) const SITE: Migrations = &[include_str!("../migrations/site/0001_create_site.sql")];
+pub(crate) const SITE: Migrations = &[
+    include_str!("../migrations/site/0001_create_site.sql"),
+    include_str!("../migrations/site/0002_add_lease.sql"),
+];
 
 /// The subject keys.
 pub(crate) const KEYS: Migrations = &[include_str!("../migrations/keys/0001_create_subject_keys.sql")];
@@ -16,9 +19,14 @@ pub(crate) const KEYS: Migrations = &[include_str!("../migrations/keys/0001_crea
 /// Brings the schema up to date; refuses a file that a newer program wrote.
 pub(crate) fn migrate(connection: &mut Connection, migrations: Migrations) -> Result<(), StoreError> {
     let failed = |source| StoreError::RolledBack { transaction: "schema_migrate", source };
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-    let found: i64 = transaction.query_row("pragma user_version", [], |row| row.get(0)).map_err(failed)?;
+    let version = |connection: &Connection| connection.query_row("pragma user_version", [], |row| row.get(0));
     let known = i64::try_from(migrations.len()).expect("a handful of migrations");
+    // A file that is up to date is not written: another process may be in the middle of a write, and may hang there.
+    if version(connection).map_err(failed)? == known {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+    let found: i64 = version(&transaction).map_err(failed)?;
     let done = usize::try_from(found).ok().filter(|done| *done <= migrations.len());
     let done = done.ok_or(StoreError::SchemaTooNew { found, known })?;
     for migration in &migrations[done..] {

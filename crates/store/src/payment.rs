@@ -95,7 +95,8 @@ impl Store {
         timings: Vec<(PaymentId, Timings)>,
         now: Timestamp,
     ) -> std::result::Result<BatchOutcome, StoreError> {
-        let epoch = self.epoch();
+        let (epoch, faults) = (self.epoch(), self.writer.faults().clone());
+        let pass = move |point| faults.pass("payments_post", point);
         let work = move |tx: &Transaction<'_>| {
             let started = Instant::now();
             let state = load(tx, &requests, now)?;
@@ -104,9 +105,12 @@ impl Store {
             }
             let loaded = Instant::now();
             let before = state.slot;
+            pass("before the decision");
             let (answers, changes) = decide(state, &requests, now);
             let decided = Instant::now();
+            pass("before anything is written");
             save(tx, &before, &changes)?;
+            pass("between the ledger and what is recorded beside it");
             for attempt in &attempts {
                 attempt::insert(tx, attempt)?;
             }

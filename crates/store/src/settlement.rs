@@ -10,9 +10,9 @@ use selfsame_domain::time::Timestamp;
 
 use crate::error::{Result, StoreError};
 use crate::ledger::rows;
-use crate::payment::load::load_slot;
 use crate::payment::save::{advance, exactly_one, insert_row};
 use crate::site::load_currency;
+use crate::slot::load_slot;
 use crate::{Store, row};
 
 /// Most settlements that one page of a list holds.

@@ -1,6 +1,4 @@
-//! The site itself: mode, currency and the slot that this server writes.
-
-use std::sync::atomic::Ordering;
+//! The site itself: mode and currency.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::ledger::CHAIN_START;
@@ -9,10 +7,8 @@ use selfsame_domain::site::Mode;
 use selfsame_domain::time::Timestamp;
 
 use crate::error::{Result, StoreError};
+use crate::slot::SLOT;
 use crate::{Store, row};
-
-/// Number of the only slot of an embedded database.
-pub(crate) const SLOT: u32 = 0;
 
 /// What a site is, for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,29 +58,5 @@ impl Store {
                 .optional()
             })
             .await
-    }
-
-    /// Takes over the slot: raises its epoch, so that an earlier writer that is still around writes nothing more.
-    pub async fn take_over_slot(&self) -> std::result::Result<u64, StoreError> {
-        let epoch = self
-            .writer
-            .write("slot_take_over", |tx| {
-                tx.query_row(
-                    "update slots
-                     set epoch = epoch + 1
-                     where slot = ?1
-                     returning epoch",
-                    params![SLOT],
-                    |found| row::integer(found, 0),
-                )
-            })
-            .await?;
-        self.epoch.store(epoch, Ordering::SeqCst);
-        Ok(epoch)
-    }
-
-    /// The epoch under which this process writes the ledger; 0 before it took the slot over.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::SeqCst)
     }
 }

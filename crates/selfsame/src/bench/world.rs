@@ -86,7 +86,7 @@ impl World {
         let (site, keys) = (folder.path().join("site.db"), folder.path().join("keys.db"));
         let created = create_site(&site, &keys, new, now).await?;
         let store = Arc::new(Store::open(&site, &keys)?);
-        store.take_over_slot().await?;
+        store.take_over_slot(Duration::ZERO).await?;
         let mut places = vec![(created.merchant, created.store, created.till.terminal)];
         for number in 1..merchants {
             places.push(add_merchant(&store, number).await?);
@@ -178,6 +178,7 @@ impl World {
             colour_flash: false,
         };
         let clock = Arc::new(AdvancingClock::new(SystemClock));
+        self.store.release_slot().await?;
         let server = Server::bind(config, clock.clone()).await?;
         self.store = server.store();
         let base = format!("http://{}", server.address());

@@ -5,8 +5,8 @@ use selfsame_domain::id::{AccountId, MerchantId, PaymentId, WalletId};
 use selfsame_domain::ledger::{ChainedRow, Row};
 use selfsame_domain::limit::Spending;
 use selfsame_domain::payment::{
-    Code, CodeMac, Guesses, History, IdempotencyKey, MerchantTerms, Payer, ReceiptNumber, Request, Slot,
-    State, Target, Wallet,
+    Code, CodeMac, Guesses, History, IdempotencyKey, MerchantTerms, Payer, ReceiptNumber, Request, State,
+    Target, Wallet,
 };
 use selfsame_domain::time::Timestamp;
 
@@ -15,7 +15,8 @@ use crate::error::Result;
 use crate::ledger::rows;
 use crate::limit::{load_payer_limits, load_terms};
 use crate::row;
-use crate::site::{SLOT, load_currency};
+use crate::site::load_currency;
+use crate::slot::load_slot;
 
 fn load_code(tx: &Transaction<'_>, merchant: MerchantId, mac: CodeMac) -> Result<Option<Code>> {
     tx.prepare_cached(
@@ -74,20 +75,6 @@ fn load_wallet(tx: &Transaction<'_>, wallet: WalletId, state: &mut State) -> Res
     let found = tx.prepare_cached(&sql)?.query_row(params![wallet.to_string()], read_wallet).optional()?;
     state.wallets.extend(found.map(|found| (wallet, found)));
     Ok(())
-}
-
-pub(crate) fn load_slot(tx: &Transaction<'_>) -> Result<Slot> {
-    tx.prepare_cached("select epoch, sequence, hash from slots where slot = ?1")?.query_row(
-        params![SLOT],
-        |found| {
-            Ok(Slot {
-                slot: SLOT,
-                epoch: row::integer(found, 0)?,
-                sequence: row::integer(found, 1)?,
-                hash: row::array(found, 2)?,
-            })
-        },
-    )
 }
 
 pub(crate) fn find_by_key(tx: &Transaction<'_>, key: &IdempotencyKey) -> Result<Option<PaymentId>> {

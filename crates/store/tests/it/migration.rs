@@ -72,6 +72,33 @@ async fn a_migration_that_was_interrupted_is_done_again() {
 }
 
 #[tokio::test]
+async fn a_site_of_the_first_version_is_brought_up_to_date_with_all_that_it_holds() {
+    let files = Files::new();
+    let first = include_str!("../../migrations/site/0001_create_site.sql");
+    let database = Connection::open(files.site()).expect("the file opens");
+    database.execute_batch(first).expect("it was a schema");
+    database.pragma_update(None, "user_version", 1).expect("a setting");
+    let id = account(1).to_string();
+    let rows = format!(
+        "insert into site (id, mode, currency, created_at) values (1, 'test', 'EUR', 0);
+         insert into slots (slot, epoch, sequence, hash) values (0, 5, 0, zeroblob(32));
+         insert into accounts (id, request_ref, request_mac, state, profile, created_at, updated_by)
+         values ('{id}', 'a', zeroblob(32), 'active', zeroblob(40), 0, 'test')"
+    );
+    database.execute_batch(&rows).expect("rows of that version");
+    drop(database);
+    let store = files.open();
+    let found = store.account(account(1)).await.expect("it reads").expect("it is there");
+    assert_eq!(found.profile, vec![0; 40]);
+    // Nobody of that version shows himself, so nobody is waited for.
+    let century = std::time::Duration::from_secs(100 * 366 * 24 * 3600);
+    assert_eq!(store.take_over_slot(century).await.expect("it is written"), Some(6));
+    let fresh = Files::new();
+    drop(fresh.open());
+    assert_eq!(tables(&files.site()), tables(&fresh.site()));
+}
+
+#[tokio::test]
 async fn subject_keys_live_in_their_own_file_only() {
     let files = Files::new();
     let store = files.open_with_site().await;
