@@ -2,6 +2,7 @@
 //! through the store's own transactions, so that no matcher is needed.
 
 mod confirmation;
+mod crash;
 mod documents;
 mod failure;
 mod hold;

@@ -1,5 +1,6 @@
 //! A test site with a running server.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,15 +94,52 @@ pub(crate) struct Site {
     pub(crate) base: String,
     pub(crate) operator: Caller,
     pub(crate) merchant: Caller,
+    /// Of the operator and of the merchant.
+    pub(crate) keys: [String; 2],
     pub(crate) till: Caller,
     pub(crate) merchant_id: MerchantId,
     pub(crate) terminal: TerminalId,
     store_id: StoreId,
-    clock: Arc<AdvancingClock<SystemClock>>,
-    _folder: tempfile::TempDir,
+    clock: TestClock,
+    _folder: Option<tempfile::TempDir>,
 }
 
-fn bearer(base: &str, key: &str, clock: &Arc<AdvancingClock<SystemClock>>) -> Caller {
+pub(crate) type TestClock = Arc<AdvancingClock<SystemClock>>;
+
+/// Every test begins at noon, so that none runs over midnight.
+pub(crate) fn noon() -> TestClock {
+    let clock = Arc::new(AdvancingClock::new(SystemClock));
+    let noon = Duration::from_secs(36 * 3600);
+    clock.advance(noon - clock.now().since(BusinessDay::default().start(clock.now())));
+    clock
+}
+
+/// A server on the site of this folder; answers its store and its address.
+pub(crate) async fn serve(folder: &Path, clock: TestClock) -> (Arc<Store>, String) {
+    let config = Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        site_database: folder.join("site.db"),
+        keys_database: folder.join("keys.db"),
+        matcher_socket: folder.join("no-matcher.sock"),
+        secrets: Secrets {
+            code_pepper: Zeroizing::new([1; 32]),
+            identifier_pepper: Zeroizing::new([2; 32]),
+            profile_key: KeyEncryptionKey::new(Zeroizing::new([3; 32])),
+        },
+        code_prefix: None,
+        code_lifetime_seconds: 60,
+        amount_minor_max: 50_000,
+        pass_lifetime_seconds: 300,
+        policy: Policy::DEFAULT,
+        colour_flash: false,
+    };
+    let server = Server::bind(config, clock).await.unwrap();
+    let served = (server.store(), format!("http://{}", server.address()));
+    tokio::spawn(server.serve(std::future::pending()));
+    served
+}
+
+pub(crate) fn bearer(base: &str, key: &str, clock: &TestClock) -> Caller {
     let credentials = Credentials::Bearer(selfsame_api::merchant::Secret(key.to_owned()));
     Caller(Client::tcp(base, credentials, clock.clone()))
 }
@@ -113,38 +151,22 @@ impl Site {
 
     pub(crate) async fn start_in(mode: Mode) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let clock = Arc::new(AdvancingClock::new(SystemClock));
-        // Every test begins at noon, so that none runs over midnight.
-        let noon = Duration::from_secs(36 * 3600);
-        clock.advance(noon - clock.now().since(BusinessDay::default().start(clock.now())));
-        let (site_database, keys_database) = (folder.path().join("site.db"), folder.path().join("keys.db"));
+        let site = Self::create(folder.path(), mode).await;
+        Self { _folder: Some(folder), ..site }
+    }
+
+    /// In a folder that somebody else looks after.
+    pub(crate) async fn create(folder: &Path, mode: Mode) -> Self {
+        let clock = noon();
         let new = NewSite {
             mode,
             currency: "EUR".parse().unwrap(),
             merchant_name: "North Canteen".to_owned(),
             store_name: "Main hall".to_owned(),
         };
-        let created = create_site(&site_database, &keys_database, new, clock.now()).await.unwrap();
-        let config = Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            site_database,
-            keys_database,
-            matcher_socket: folder.path().join("no-matcher.sock"),
-            secrets: Secrets {
-                code_pepper: Zeroizing::new([1; 32]),
-                identifier_pepper: Zeroizing::new([2; 32]),
-                profile_key: KeyEncryptionKey::new(Zeroizing::new([3; 32])),
-            },
-            code_prefix: None,
-            code_lifetime_seconds: 60,
-            amount_minor_max: 50_000,
-            pass_lifetime_seconds: 300,
-            policy: Policy::DEFAULT,
-            colour_flash: false,
-        };
-        let server = Server::bind(config, clock.clone()).await.unwrap();
-        let (store, base) = (server.store(), format!("http://{}", server.address()));
-        tokio::spawn(server.serve(std::future::pending()));
+        let (site, keys) = (folder.join("site.db"), folder.join("keys.db"));
+        let created = create_site(&site, &keys, new, clock.now()).await.unwrap();
+        let (store, base) = serve(folder, clock.clone()).await;
         let device = SigningKey::from_bytes(&random());
         let code: String =
             created.till.activation_code.0.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -157,6 +179,7 @@ impl Site {
         Self {
             operator: bearer(&base, &created.operator_key.0, &clock),
             merchant: bearer(&base, &created.merchant_key.0, &clock),
+            keys: [created.operator_key.0, created.merchant_key.0],
             till: Caller(till),
             merchant_id: created.merchant,
             terminal,
@@ -164,7 +187,7 @@ impl Site {
             store,
             base,
             clock,
-            _folder: folder,
+            _folder: None,
         }
     }
 
@@ -266,11 +289,17 @@ impl Site {
 
     /// The books must be right whatever happened: sums are zero, wallets are their rows, the chain verifies.
     pub(crate) async fn check_books(&self) {
-        let balance = self.operator.get("/v1/ledger/trial-balance").await.expect(200);
-        assert_eq!((&balance["sum_minor"], &balance["wallets_that_differ"]), (&json!(0), &json!(0)));
-        let chain = self.operator.get("/v1/ledger/chain").await.expect(200);
-        assert!(chain["slots"].as_array().unwrap().iter().all(|slot| slot["error"].is_null()), "{chain}");
+        check_books(&self.operator).await;
     }
+}
+
+/// See [`Site::check_books`]; answers the number of rows.
+pub(crate) async fn check_books(operator: &Caller) -> u64 {
+    let balance = operator.get("/v1/ledger/trial-balance").await.expect(200);
+    assert_eq!((&balance["sum_minor"], &balance["wallets_that_differ"]), (&json!(0), &json!(0)));
+    let chain = operator.get("/v1/ledger/chain").await.expect(200);
+    assert!(chain["slots"].as_array().unwrap().iter().all(|slot| slot["error"].is_null()), "{chain}");
+    chain["slots"][0]["rows"].as_u64().unwrap()
 }
 
 pub(crate) fn eur(minor: i64) -> Value {
