@@ -6,9 +6,13 @@
 //! both ways. Three things watch that share no rule with the decision: [`oracle`], a plain model that foretells every
 //! answer; the auditor of `domain`, which checks every row; and the journal of what clients were told.
 //!
+//! [`journal`] is for the other half, `examples/torture`: the real server as a process, whose clients write down what
+//! they were told.
+//!
 //! A failing episode is cut down to the steps that it needs, and printed with its seed.
 
 pub mod episode;
+pub mod journal;
 pub mod oracle;
 pub mod random;
 pub mod store;
