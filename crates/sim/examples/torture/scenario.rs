@@ -133,6 +133,10 @@ impl<'a> Torture<'a> {
 
     /// Does it, in the middle of the load. Answers the server that goes on.
     async fn strike(&mut self, server: Server, round: &Round) -> anyhow::Result<Server> {
+        if self.scenario == Scenario::Kill {
+            // Commits last longer, so that the kill finds them half done.
+            self.site.disk(Some(DiskFault::Slow))?;
+        }
         let mut load = round.load(&server);
         load.acknowledged(20 + self.random.below(200)).await?;
         // Somewhere in a batch, not always right behind an answer.
@@ -140,6 +144,7 @@ impl<'a> Torture<'a> {
         match self.scenario {
             Scenario::Kill => {
                 server.kill().await?;
+                self.site.disk(None)?;
                 load.stop().await?;
                 self.site.start().await
             }

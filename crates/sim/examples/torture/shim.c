@@ -1,6 +1,7 @@
 /* Lets the disk under the site's database fail. Loaded into the server in front of the C library; as long as the file
  * that SELFSAME_DISK_FAULT names is there, what it says happens to every write or sync of that database:
- * `full` (ENOSPC on write), `write` (EIO on write), `sync` (EIO on sync). */
+ * `full` (ENOSPC on write), `write` (EIO on write), `sync` (EIO on sync), `slow` (every write takes two milliseconds
+ * longer, so that what strikes the process strikes it between the writes of one commit). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -33,6 +34,7 @@ static int fails(int file, const char *how) {
         if (next == NULL) *(void **)&next = dlsym(RTLD_NEXT, #name);                           \
         if (fails(file, "full")) return errno = ENOSPC, -1;                                    \
         if (fails(file, "write")) return errno = EIO, -1;                                      \
+        if (fails(file, "slow")) usleep(2000);                                                 \
         return next(file, bytes, count __VA_OPT__(, offset));                                  \
     }
 

@@ -52,6 +52,8 @@ pub enum DiskFault {
     Write,
     /// Syncing fails.
     Sync,
+    /// Writing takes long.
+    Slow,
 }
 
 #[derive(Deserialize)]
@@ -261,6 +263,7 @@ impl Site {
                     DiskFault::Full => "full",
                     DiskFault::Write => "write",
                     DiskFault::Sync => "sync",
+                    DiskFault::Slow => "slow",
                 };
                 // Whole or not at all: the server looks at it all the time.
                 let beside = self.folder.path().join("fault.new");
