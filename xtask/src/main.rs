@@ -1,4 +1,5 @@
-//! The tasks that README and CI call: `cargo xtask demo`, `test`, `openapi`, `models`.
+//! The tasks that README and CI call: `cargo xtask demo`, `test`, `torture`, `openapi`,
+//! `models`.
 //!
 //! Plain programs started one after the other; the state is in the file system, so each task can be run again. The
 //! tidy rules (who may import whom, documents that name real files, SQL subset) are ordinary tests in `tests/it`.
@@ -8,6 +9,7 @@ mod models;
 mod openapi;
 mod step;
 mod test;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -18,9 +20,13 @@ tasks:
   demo [-- ARGS]   build `selfsame` and run its demo: a payer pays at a till by finger.
                    `cargo xtask demo -- --exit` ends after the last line; without it the
                    processes stay up until Ctrl-C. Needs Rust, git and a C compiler.
-  test [--setup]   format, lints, all tests. `--setup` first installs what only tests
-                   need (cargo-nextest; zbar-tools through apt-get); without it, what is
-                   missing is done without or fails by name.
+  test [--setup]   format, lints, all tests, one round of torture. `--setup` first installs
+                   what only tests need (cargo-nextest; zbar-tools through apt-get); without
+                   it, what is missing is done without or fails by name.
+  torture [ARGS]   start the real server on a real database, kill it, freeze it, take its
+                   disk and its clock away, and check everything that its clients were told
+                   (docs/torture.md). Short: 3 rounds of each scenario, about a minute;
+                   `--long`: 50 rounds; `--help`: all the rest. Needs Linux and a C compiler.
   openapi          write docs/openapi/server.json and docs/openapi/terminal.json from the
                    code. Run it after every change of a route or a wire type.
   models [--setup] [--upstream DIR] [--out DIR] [--pack NAME]
@@ -39,6 +45,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments.as_slice() {
+        ["torture", "--help" | "-h"] => torture::run(&["--help"]),
         [] | ["help" | "--help" | "-h"] | [_, "--help" | "-h"] => {
             print!("{HELP}");
             Ok(())
@@ -46,6 +53,7 @@ fn main() -> ExitCode {
         ["demo", "--", rest @ ..] | ["demo", rest @ ..] => demo::run(rest),
         ["test"] => test::run(false),
         ["test", "--setup"] => test::run(true),
+        ["torture", "--", rest @ ..] | ["torture", rest @ ..] => torture::run(rest),
         ["openapi"] => openapi::run(),
         ["models", rest @ ..] => models::run(rest),
         other => {

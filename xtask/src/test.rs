@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::step::{Steps, answers, cargo, command, root};
+use crate::torture;
 
 /// Installs what is missing if `setup`, then formats, lints and tests.
 pub(crate) fn run(setup: bool) -> Result<()> {
@@ -34,6 +35,7 @@ fn run_steps(setup: bool, steps: &mut Steps) -> Result<()> {
         let tests = ["test", "--workspace", "--all-features", "--all-targets", "--no-fail-fast"];
         steps.run("tests", cargo().args(tests))?;
     }
+    torture::run_after_tests(steps)?;
     if any_doc_test(&root().join("crates"))? {
         steps.run("doc tests", cargo().args(["test", "--doc", "--workspace", "--all-features"]))?;
     }
