@@ -1,3 +1,4 @@
+use selfsame_server::ServerError;
 use selfsame_store::{Fault, Gate};
 
 use crate::site::Site;
@@ -69,4 +70,13 @@ async fn while_storage_is_gone_nobody_waits_and_afterwards_it_goes_on() {
     }
     assert_eq!(site.balance(payer).await, (9_800, 0));
     site.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_started_twice_by_mistake_disturbs_nobody() {
+    let site = Site::start().await;
+    let payer = site.payer("ada", 1_000).await;
+    assert!(matches!(site.bind_twice().await, Err(ServerError::Listen { .. })));
+    site.paid(payer, "o1", 100).await;
+    assert_eq!(site.merchant.get("/readyz").await.expect(200)["store"], true);
 }

@@ -1,5 +1,6 @@
 //! A test site with a running server.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use selfsame_domain::terminal::Purpose;
 use selfsame_domain::timing::Timings;
 use selfsame_domain::verification::{Policy, State};
 use selfsame_server::setup::{NewSite, create_site};
-use selfsame_server::{Config, Secrets, Server};
+use selfsame_server::{Config, Secrets, Server, ServerError};
 use selfsame_store::{Lookup, NewVerification, Store, Terminal, Verification};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -101,7 +102,7 @@ pub(crate) struct Site {
     pub(crate) terminal: TerminalId,
     store_id: StoreId,
     clock: TestClock,
-    _folder: Option<tempfile::TempDir>,
+    folder: Option<tempfile::TempDir>,
 }
 
 pub(crate) type TestClock = Arc<AdvancingClock<SystemClock>>;
@@ -114,10 +115,9 @@ pub(crate) fn noon() -> TestClock {
     clock
 }
 
-/// A server on the site of this folder; answers its store and its address.
-pub(crate) async fn serve(folder: &Path, clock: TestClock) -> (Arc<Store>, String) {
-    let config = Config {
-        listen: "127.0.0.1:0".parse().unwrap(),
+fn config(folder: &Path, listen: SocketAddr) -> Config {
+    Config {
+        listen,
         site_database: folder.join("site.db"),
         keys_database: folder.join("keys.db"),
         matcher_socket: folder.join("no-matcher.sock"),
@@ -132,7 +132,12 @@ pub(crate) async fn serve(folder: &Path, clock: TestClock) -> (Arc<Store>, Strin
         pass_lifetime_seconds: 300,
         policy: Policy::DEFAULT,
         colour_flash: false,
-    };
+    }
+}
+
+/// A server on the site of this folder; answers its store and its address.
+pub(crate) async fn serve(folder: &Path, clock: TestClock) -> (Arc<Store>, String) {
+    let config = config(folder, "127.0.0.1:0".parse().unwrap());
     let server = Server::bind(config, clock).await.unwrap();
     let served = (server.store(), format!("http://{}", server.address()));
     tokio::spawn(server.serve(std::future::pending()));
@@ -152,7 +157,7 @@ impl Site {
     pub(crate) async fn start_in(mode: Mode) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let site = Self::create(folder.path(), mode).await;
-        Self { _folder: Some(folder), ..site }
+        Self { folder: Some(folder), ..site }
     }
 
     /// In a folder that somebody else looks after.
@@ -187,8 +192,15 @@ impl Site {
             store,
             base,
             clock,
-            _folder: None,
+            folder: None,
         }
+    }
+
+    /// A second server of this site, on the same port.
+    pub(crate) async fn bind_twice(&self) -> Result<Server, ServerError> {
+        let listen = self.base.strip_prefix("http://").unwrap().parse().unwrap();
+        let folder = self.folder.as_ref().unwrap().path();
+        Server::bind(config(folder, listen), self.clock.clone()).await
     }
 
     pub(crate) fn bearer(&self, key: &str) -> Caller {
