@@ -16,6 +16,7 @@ use selfsame_domain::verification::Policy;
 use selfsame_matcher::MatcherError;
 use selfsame_server::setup::{CreatedSite, FirstTerminal, NewSite, create_site};
 use selfsame_server::{Config, Secrets, Server, ServerError};
+use selfsame_store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -259,9 +260,13 @@ impl TestSite {
         *self.server.lock().expect("no test panics with it") = Some(serve(server));
     }
 
-    /// A second server on the same files, as after a take-over by another machine.
+    /// A second server on the same files, which takes the first one for gone.
     pub async fn start_second_server(&self) -> String {
         let config = server_config(&self.folder, &self.setup, any_port());
+        // In place of a lease in which the first one is frozen. A beat of it may come in between.
+        let store = Store::open(&config.site_database, &config.keys_database).expect("the files open");
+        while store.take_over_slot(Duration::ZERO).await.expect("it is written").is_none() {}
+        store.release_slot().await.expect("it is written");
         let server = Server::bind(config, self.clock.clone()).await.expect("the second server starts");
         let base = format!("http://{}", server.address());
         // Ends with the test's runtime.
