@@ -9,7 +9,7 @@ use selfsame_domain::clock::Clock;
 use selfsame_domain::id::{AttemptId, PaymentId};
 use selfsame_domain::payment::{Answer, BATCH_REQUESTS_MAX, Refusal, Request};
 use selfsame_domain::timing::{Stage, Timings};
-use selfsame_store::{Attempt, Known, Store, StoreError};
+use selfsame_store::{Attempt, Known, Store, StoreError, wait_patiently};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::random;
@@ -20,8 +20,9 @@ const WAITING_MAX: usize = 4 * BATCH_REQUESTS_MAX;
 /// After this long without a payment, what is left to be recorded is written by itself.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// How long a caller waits for an answer. Whoever stands at the till knows after two seconds where things are.
-const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
+/// How long a caller waits for storage, whatever it asks for. Whoever stands at the till or at a desk knows after two
+/// seconds where things are.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Why there is no answer.
 #[derive(Clone, Debug)]
@@ -76,12 +77,13 @@ impl PaymentQueue {
         let taken = Arc::new(AtomicBool::new(false));
         let waiting = Waiting { request, since: Instant::now(), taken: taken.clone(), reply };
         self.waiting.try_send(waiting).map_err(|_| NoAnswer::NotTaken)?;
-        match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(_)) => Err(NoAnswer::Unknown),
+        let waited = tokio::time::timeout(ANSWER_WITHIN, wait_patiently(answer)).await;
+        match waited.ok().flatten() {
+            Some(Ok(reply)) => reply,
+            Some(Err(_)) => Err(NoAnswer::Unknown),
             // If the queue has not taken it by now, it never will.
-            Err(_) if taken.swap(true, Ordering::SeqCst) => Err(NoAnswer::Unknown),
-            Err(_) => Err(NoAnswer::NotTaken),
+            None if taken.swap(true, Ordering::SeqCst) => Err(NoAnswer::Unknown),
+            None => Err(NoAnswer::NotTaken),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Failures that tests order in advance for the commits of payments. Without the feature `faults` nothing can be
+//! Failures that tests order in advance for named transactions, mostly the commits of payments. Without the feature `faults` nothing can be
 //! ordered, and what is left is a look at an empty list.
 
 use std::collections::VecDeque;
@@ -12,10 +12,11 @@ use crate::error::IOERR_FSYNC;
 const FULL: i32 = 13;
 const IOERR_WRITE: i32 = 10 | (3 << 8);
 
-/// The transaction that faults are for.
-const TRANSACTION: &str = "payments_post";
+/// The transaction that faults are for unless another one is named.
+#[cfg(feature = "faults")]
+const PAYMENTS: &str = "payments_post";
 
-/// How the commit of one batch of payments fails.
+/// How a transaction fails.
 #[derive(Clone, Debug)]
 #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "ordered by tests only"))]
 pub enum Fault {
@@ -81,16 +82,24 @@ impl Gate {
 
 /// The list of what will fail, first come first.
 #[derive(Debug, Default)]
-pub struct Faults(Mutex<VecDeque<Fault>>);
+pub struct Faults(Mutex<VecDeque<(&'static str, Fault)>>);
 
 impl Faults {
-    /// Lets the next commit that is free fail in this way.
+    /// Lets the next commit of payments that is free fail in this way.
     #[cfg(feature = "faults")]
     pub fn order(&self, fault: Fault) {
-        lock(&self.0).push_back(fault);
+        self.order_for(PAYMENTS, fault);
+    }
+
+    /// The same for the next transaction of this name. Reads fail before they read.
+    #[cfg(feature = "faults")]
+    pub fn order_for(&self, transaction: &'static str, fault: Fault) {
+        lock(&self.0).push_back((transaction, fault));
     }
 
     pub(crate) fn take(&self, transaction: &'static str) -> Option<Fault> {
-        if transaction == TRANSACTION { lock(&self.0).pop_front() } else { None }
+        let mut ordered = lock(&self.0);
+        let place = ordered.iter().position(|(name, _)| *name == transaction)?;
+        ordered.remove(place).map(|(_, fault)| fault)
     }
 }
