@@ -73,6 +73,7 @@ async fn create(
         tip_minor: parts.tip_minor,
         deposit_minor: parts.deposit_minor,
     });
+    let magic = Magic::of(app.site.mode, new.amount);
     let charge = Charge {
         payment: PaymentId::new(now, random()),
         merchant,
@@ -81,8 +82,8 @@ async fn create(
         parts,
         code: CodeMac(code_mac(&app.config.secrets, &code)),
         hold_until,
+        ask_payer: magic == Some(Magic::AskPayer),
     };
-    let magic = Magic::of(app.site.mode, new.amount);
     if let Some(problem) = magic.and_then(Magic::before) {
         return Err(problem);
     }

@@ -77,6 +77,8 @@ pub struct Charge {
     pub code: CodeMac,
     /// Hold the money until then instead of moving it.
     pub hold_until: Option<Timestamp>,
+    /// The payer must confirm whatever the limits say: asked for by test sites only.
+    pub ask_payer: bool,
 }
 
 /// A merchant makes sure that an order is not paid.

@@ -208,6 +208,24 @@ async fn magic_amounts_end_as_the_table_says_on_test_sites() {
     assert_eq!(site.charge(&code, "lost", 4_403).await.refusal(), (503, "outcome_unknown"));
     let found = site.merchant.get("/v1/payments?order_ref=lost").await.expect(200);
     assert_eq!(found["status"], "succeeded");
+    let code = site.code(payer).await;
+    assert_eq!(site.charge(&code, "asked", 4_406).await.refusal(), (402, "confirmation_unavailable"));
+    site.operator.put(&format!("/v1/accounts/{payer}/pin"), json!({ "pin": "2580" })).await.expect(200);
+    let asked = site.charge(&code, "asked", 4_406).await.expect(202);
+    assert_eq!(asked["status"], "requires_action");
+    let confirmation = json!({ "payment": asked["id"], "pin": "2580" });
+    site.till.post("/v1/confirmations", confirmation).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_live_sites_magic_amounts_are_like_any_other() {
+    let site = Site::start_in(Mode::Live).await;
+    let payer = site.payer("ada", 100_000).await;
+    site.operator.put(&format!("/v1/accounts/{payer}/pin"), json!({ "pin": "2580" })).await.expect(200);
+    for minor in 4_401..=4_406 {
+        site.paid(payer, &format!("o{minor}"), minor).await;
+    }
+    assert_eq!(site.balance(payer).await, (100_000 - (4_401..=4_406).sum::<i64>(), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
