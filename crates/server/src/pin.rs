@@ -11,7 +11,7 @@ use selfsame_api::serve::{Json, PathId};
 use selfsame_domain::id::{AccountId, AttemptId, VerificationId};
 use selfsame_domain::pin::{Pin, PinError, PinOutcome};
 use selfsame_domain::verification::State as Stage;
-use selfsame_store::{Attempt, PinTry};
+use selfsame_store::{Attempt, PinTry, Terminal};
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -93,10 +93,15 @@ async fn new_hash(app: &App, pin: &Pin) -> Result<String, Problem> {
 }
 
 /// Tries a PIN. The try is taken before, and given back if the PIN is right.
-pub(crate) async fn check(app: &App, account: AccountId, pin: &Pin) -> Result<PinOutcome, Problem> {
+pub(crate) async fn check(
+    app: &App,
+    terminal: &Terminal,
+    account: AccountId,
+    pin: &Pin,
+) -> Result<PinOutcome, Problem> {
     let (stored, tries_left) = match app.store.take_pin_try(account).await.or_problem()? {
         PinTry::Check { hash, tries_left } => (hash, tries_left),
-        PinTry::Locked => return recorded(app, account, PinOutcome::Locked).await,
+        PinTry::Locked => return recorded(app, terminal, account, PinOutcome::Locked).await,
         PinTry::Missing => return Ok(PinOutcome::Missing),
     };
     let broken = || {
@@ -114,18 +119,24 @@ pub(crate) async fn check(app: &App, account: AccountId, pin: &Pin) -> Result<Pi
         return Ok(PinOutcome::Right);
     }
     let outcome = if tries_left == 0 { PinOutcome::Locked } else { PinOutcome::Wrong };
-    recorded(app, account, outcome).await
+    recorded(app, terminal, account, outcome).await
 }
 
-async fn recorded(app: &App, account: AccountId, outcome: PinOutcome) -> Result<PinOutcome, Problem> {
+async fn recorded(
+    app: &App,
+    terminal: &Terminal,
+    account: AccountId,
+    outcome: PinOutcome,
+) -> Result<PinOutcome, Problem> {
     let now = app.now();
     let attempt = Attempt {
         id: AttemptId::new(now, random()),
         at: now,
         operation: "pin",
         reason: outcome.as_str().to_owned(),
-        terminal: None,
-        merchant: None,
+        terminal: Some(terminal.terminal),
+        merchant: Some(terminal.merchant),
+        store: None,
         account: Some(account),
     };
     app.store.record_attempt(attempt).await.or_problem()?;
@@ -210,7 +221,7 @@ async fn change(State(app): State<AppState>, request: Signed) -> Result<StatusCo
     let verification = here.ok_or_else(not_found)?.verification;
     let account = verified_account(&app, verification).await?;
     let account = account.ok_or_else(|| Problem::new(ProblemCode::VerificationRequired))?;
-    outcome_problem(check(&app, account, &old).await?)?;
+    outcome_problem(check(&app, &request.terminal, account, &old).await?)?;
     let hash = new_hash(&app, &new).await?;
     app.store.set_pin(account, hash, "pin_change", app.now()).await.or_problem()?;
     Ok(StatusCode::NO_CONTENT)

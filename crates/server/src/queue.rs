@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use selfsame_domain::clock::Clock;
 use selfsame_domain::id::{AttemptId, PaymentId};
-use selfsame_domain::payment::{Answer, BATCH_REQUESTS_MAX, Refusal, Request};
+use selfsame_domain::payment::{Answer, BATCH_REQUESTS_MAX, Origin, Refusal, Request};
 use selfsame_domain::timing::{Stage, Timings};
 use selfsame_store::{Attempt, Known, Store, StoreError, wait_patiently};
 use tokio::sync::{mpsc, oneshot};
@@ -142,7 +142,7 @@ async fn run_batch(store: &Store, clock: &impl Clock, batch: Vec<Waiting>, earli
             return aftermath;
         }
     };
-    for (waiting, answer) in batch.into_iter().zip(outcome.answers) {
+    for ((waiting, answer), origin) in batch.into_iter().zip(outcome.answers).zip(outcome.origins) {
         let mut timings = Timings::default();
         timings.add(Stage::Queue, started - waiting.since);
         timings.add(Stage::Load, outcome.times.load);
@@ -153,7 +153,7 @@ async fn run_batch(store: &Store, clock: &impl Clock, batch: Vec<Waiting>, earli
                 aftermath.timings.push((payment.payment, timings.clone()))
             }
             Answer::Done { .. } | Answer::Reversed { .. } => {}
-            Answer::Refused(refusal) => aftermath.attempts.push(attempt(&waiting.request, refusal, now)),
+            Answer::Refused(refusal) => aftermath.attempts.push(attempt(origin, refusal, now)),
         }
         // A caller that went away asks again by its reference.
         let _ = waiting.reply.send(Ok((answer, timings)));
@@ -180,15 +180,16 @@ async fn after_failure(store: &Store, request: &Request, error: &Arc<StoreError>
     }
 }
 
-fn attempt(request: &Request, refusal: &Refusal, now: selfsame_domain::time::Timestamp) -> Attempt {
+fn attempt(origin: Origin, refusal: &Refusal, now: selfsame_domain::time::Timestamp) -> Attempt {
     Attempt {
         id: AttemptId::new(now, random()),
         at: now,
         operation: "payment",
         reason: refusal.as_str().to_owned(),
-        terminal: None,
-        merchant: request.merchant(),
-        account: request.account(),
+        terminal: origin.terminal,
+        merchant: origin.merchant,
+        store: None,
+        account: origin.account,
     }
 }
 

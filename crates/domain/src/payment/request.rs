@@ -341,6 +341,14 @@ impl Request {
         }
     }
 
+    /// The terminal that asks, if it is one.
+    pub fn terminal(&self) -> Option<TerminalId> {
+        match self {
+            Request::Close(Close { by: Party::Terminal(terminal), .. }) => Some(*terminal),
+            _ => None,
+        }
+    }
+
     /// The account that is named outright.
     pub fn account(&self) -> Option<AccountId> {
         match self {

@@ -96,7 +96,7 @@ pub(crate) struct Site {
     pub(crate) till: Caller,
     pub(crate) merchant_id: MerchantId,
     pub(crate) terminal: TerminalId,
-    store_id: StoreId,
+    pub(crate) store_id: StoreId,
     clock: Arc<AdvancingClock<SystemClock>>,
     _folder: tempfile::TempDir,
 }
