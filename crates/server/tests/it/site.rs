@@ -1,5 +1,6 @@
 //! A test site with a running server.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,12 +99,34 @@ pub(crate) struct Site {
     pub(crate) terminal: TerminalId,
     pub(crate) store_id: StoreId,
     clock: Arc<AdvancingClock<SystemClock>>,
-    _folder: tempfile::TempDir,
+    device: Arc<DeviceKey>,
+    keys: [String; 2],
+    folder: Arc<tempfile::TempDir>,
 }
 
 fn bearer(base: &str, key: &str, clock: &Arc<AdvancingClock<SystemClock>>) -> Caller {
     let credentials = Credentials::Bearer(selfsame_api::merchant::Secret(key.to_owned()));
     Caller(Client::tcp(base, credentials, clock.clone()))
+}
+
+fn config(folder: &Path) -> Config {
+    Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        site_database: folder.join("site.db"),
+        keys_database: folder.join("keys.db"),
+        matcher_socket: folder.join("no-matcher.sock"),
+        secrets: Secrets {
+            code_pepper: Zeroizing::new([1; 32]),
+            identifier_pepper: Zeroizing::new([2; 32]),
+            profile_key: KeyEncryptionKey::new(Zeroizing::new([3; 32])),
+        },
+        code_prefix: None,
+        code_lifetime_seconds: 60,
+        amount_minor_max: 50_000,
+        pass_lifetime_seconds: 300,
+        policy: Policy::DEFAULT,
+        colour_flash: false,
+    }
 }
 
 impl Site {
@@ -117,32 +140,21 @@ impl Site {
         // Every test begins at noon, so that none runs over midnight.
         let noon = Duration::from_secs(36 * 3600);
         clock.advance(noon - clock.now().since(BusinessDay::default().start(clock.now())));
-        let (site_database, keys_database) = (folder.path().join("site.db"), folder.path().join("keys.db"));
         let new = NewSite {
             mode,
             currency: "EUR".parse().unwrap(),
             merchant_name: "North Canteen".to_owned(),
             store_name: "Main hall".to_owned(),
         };
-        let created = create_site(&site_database, &keys_database, new, clock.now()).await.unwrap();
-        let config = Config {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            site_database,
-            keys_database,
-            matcher_socket: folder.path().join("no-matcher.sock"),
-            secrets: Secrets {
-                code_pepper: Zeroizing::new([1; 32]),
-                identifier_pepper: Zeroizing::new([2; 32]),
-                profile_key: KeyEncryptionKey::new(Zeroizing::new([3; 32])),
-            },
-            code_prefix: None,
-            code_lifetime_seconds: 60,
-            amount_minor_max: 50_000,
-            pass_lifetime_seconds: 300,
-            policy: Policy::DEFAULT,
-            colour_flash: false,
-        };
-        let server = Server::bind(config, clock.clone()).await.unwrap();
+        let created = create_site(
+            &config(folder.path()).site_database,
+            &config(folder.path()).keys_database,
+            new,
+            clock.now(),
+        )
+        .await
+        .unwrap();
+        let server = Server::bind(config(folder.path()), clock.clone()).await.unwrap();
         let (store, base) = (server.store(), format!("http://{}", server.address()));
         tokio::spawn(server.serve(std::future::pending()));
         let device = SigningKey::from_bytes(&random());
@@ -152,8 +164,8 @@ impl Site {
         let public_key = device.verifying_key().to_bytes();
         let terminal = created.till.terminal;
         store.activate_terminal(terminal, hash, key_id, public_key, clock.now()).await.unwrap().unwrap();
-        let device = DeviceKey { key_id: key_id.to_string(), signing_key: device };
-        let till = Client::tcp(&base, Credentials::Device(Arc::new(device)), clock.clone());
+        let device = Arc::new(DeviceKey { key_id: key_id.to_string(), signing_key: device });
+        let till = Client::tcp(&base, Credentials::Device(device.clone()), clock.clone());
         Self {
             operator: bearer(&base, &created.operator_key.0, &clock),
             merchant: bearer(&base, &created.merchant_key.0, &clock),
@@ -164,7 +176,34 @@ impl Site {
             store,
             base,
             clock,
-            _folder: folder,
+            device,
+            keys: [created.operator_key.0.clone(), created.merchant_key.0.clone()],
+            folder: Arc::new(folder),
+        }
+    }
+
+    /// A further server on the same files, whose clock is ahead by so much.
+    pub(crate) async fn another_server(&self, ahead_seconds: u64) -> Self {
+        let clock = Arc::new(AdvancingClock::new(SystemClock));
+        clock.advance(self.clock.now().since(clock.now()) + Duration::from_secs(ahead_seconds));
+        let server = Server::bind(config(self.folder.path()), clock.clone()).await.unwrap();
+        let (store, base) = (server.store(), format!("http://{}", server.address()));
+        tokio::spawn(server.serve(std::future::pending()));
+        let [operator, merchant] = [0, 1].map(|key| bearer(&base, &self.keys[key], &clock));
+        let till = Client::tcp(&base, Credentials::Device(self.device.clone()), clock.clone());
+        Self {
+            store,
+            base,
+            operator,
+            merchant,
+            till: Caller(till),
+            merchant_id: self.merchant_id,
+            terminal: self.terminal,
+            store_id: self.store_id,
+            clock,
+            device: self.device.clone(),
+            keys: self.keys.clone(),
+            folder: self.folder.clone(),
         }
     }
 
