@@ -219,6 +219,7 @@ mod tests {
             currency: "EUR".parse().unwrap(),
             merchant_name: "North".to_owned(),
             store_name: "Hall".to_owned(),
+            limits: Vec::new(),
         };
         let created = create_site(&site, &keys, new, SystemClock.now()).await.unwrap();
         let store = Arc::new(Store::open(&site, &keys).unwrap());

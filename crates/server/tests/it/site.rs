@@ -10,7 +10,7 @@ use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_domain::id::{AccountId, KeyId, MerchantId, StoreId, TerminalId, VerificationId};
-use selfsame_domain::limit::BusinessDay;
+use selfsame_domain::limit::{BusinessDay, Limits};
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::site::Mode;
 use selfsame_domain::terminal::Purpose;
@@ -135,6 +135,10 @@ impl Site {
     }
 
     pub(crate) async fn start_in(mode: Mode) -> Self {
+        Self::start_with(mode, Vec::new()).await
+    }
+
+    pub(crate) async fn start_with(mode: Mode, limits: Vec<(SensorGrade, Limits)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(AdvancingClock::new(SystemClock));
         // Every test begins at noon, so that none runs over midnight.
@@ -145,6 +149,7 @@ impl Site {
             currency: "EUR".parse().unwrap(),
             merchant_name: "North Canteen".to_owned(),
             store_name: "Main hall".to_owned(),
+            limits,
         };
         let created = create_site(
             &config(folder.path()).site_database,
