@@ -167,6 +167,18 @@ async fn verified_account(app: &App, verification: VerificationId) -> Result<Opt
     Ok(passed.and_then(|found| found.account))
 }
 
+/// The payer who was verified at this terminal just now.
+pub(crate) async fn verified_here(
+    app: &App,
+    terminal: &Terminal,
+    verification: VerificationId,
+) -> Result<AccountId, Problem> {
+    let found = app.store.verification(verification).await.or_problem()?;
+    found.filter(|found| found.terminal == terminal.terminal).ok_or_else(not_found)?;
+    let account = verified_account(app, verification).await?;
+    account.ok_or_else(|| Problem::new(ProblemCode::VerificationRequired))
+}
+
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(set, show)).routes(routes!(change))
 }
@@ -216,11 +228,7 @@ async fn change(State(app): State<AppState>, request: Signed) -> Result<StatusCo
     let change: PinChange = request.json()?;
     let new = parse_new(&change.new_pin)?;
     let old = Pin::parse(&change.old_pin).map_err(invalid)?;
-    let found = app.store.verification(change.verification).await.or_problem()?;
-    let here = found.filter(|found| found.terminal == request.terminal.terminal);
-    let verification = here.ok_or_else(not_found)?.verification;
-    let account = verified_account(&app, verification).await?;
-    let account = account.ok_or_else(|| Problem::new(ProblemCode::VerificationRequired))?;
+    let account = verified_here(&app, &request.terminal, change.verification).await?;
     outcome_problem(check(&app, &request.terminal, account, &old).await?)?;
     let hash = new_hash(&app, &new).await?;
     app.store.set_pin(account, hash, "pin_change", app.now()).await.or_problem()?;
