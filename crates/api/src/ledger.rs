@@ -1,6 +1,6 @@
 //! What the operator can see of the books: trial balance, chain, refused attempts.
 
-use selfsame_domain::id::{AttemptId, MerchantId, TerminalId};
+use selfsame_domain::id::{AttemptId, MerchantId, StoreId, TerminalId};
 use selfsame_domain::ledger::LedgerAccount;
 use selfsame_domain::ledger::export::ExportedRow;
 use selfsame_domain::money::Currency;
@@ -69,7 +69,7 @@ pub struct Attempt {
     /// When.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// `verification`, `payment_code` or `payment`.
+    /// `verification`, `enrolment`, `payment_code`, `payment`, `activation` or `pin`.
     pub operation: String,
     /// Why, e.g. `no_match`, `consent_missing`, `code_expired`.
     pub reason: String,
@@ -81,6 +81,10 @@ pub struct Attempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub merchant: Option<MerchantId>,
+    /// In which store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub store: Option<StoreId>,
 }
 
 /// `GET /v1/ledger/rows`: rows of the ledger in order, in the form of the export.

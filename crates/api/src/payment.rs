@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use selfsame_domain::id::{AccountId, MerchantId, PaymentId, TerminalId};
+use selfsame_domain::id::{AccountId, MerchantId, PaymentId, TerminalId, VerificationId};
 use selfsame_domain::ledger::{Kind, Part};
 use selfsame_domain::money::Amount;
 use selfsame_domain::payment::{ReceiptNumber, Status};
@@ -232,6 +232,18 @@ pub struct Undo {
     /// Whose payment it is.
     #[schema(value_type = String)]
     pub account: AccountId,
+}
+
+/// `POST /v1/undos` (signed by the terminal): the same, asked for by the payer, who was verified there just now.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PayerUndo {
+    /// The pass that says whose payment it must be.
+    #[schema(value_type = String)]
+    pub verification: VerificationId,
+    /// The number on the payer's receipt.
+    #[schema(value_type = String)]
+    pub receipt: ReceiptNumber,
 }
 
 /// `POST /v1/payments/{id}/undo-decision` (merchant or operator).

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::PaymentId;
 use crate::ledger::{Kind, Row, RowState};
+use crate::sensor::SensorGrade;
 use crate::text::{UnknownValue, serde_as_text};
 use crate::time::Timestamp;
 
@@ -124,6 +125,32 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// What a new site allows after a verification of this grade, until the operator decides otherwise. Minor units of
+    /// whatever currency: where a unit is worth much less than a euro's cent the operator raises them first.
+    ///
+    /// A verification by face or finger can be fooled, and how often is not known: attack detection was not tested on a
+    /// certified set. So a loss is bounded by what a site can bear. The figures are classes of verification as the PBoC
+    /// has them since 2018, with amounts of ours (docs/sources.md, "classes of verification").
+    pub fn default_for(grade: SensorGrade) -> Limits {
+        let (payment_minor_max, day_minor_max, day_count_max) = match grade {
+            // Nobody was there, and the money is play money: enough for every magic amount, and a wrong test is cheap.
+            SensorGrade::Simulated => (5_000, 20_000, 50),
+            // No attack detection, but a copy needs the finger's print and a reader that staff can see: a lunch or two.
+            SensorGrade::Finger => (2_000, 5_000, 10),
+            // Passive attack detection misses good masks, and injected pictures altogether: the same.
+            SensorGrade::Rgb => (2_000, 5_000, 10),
+            // Replayed and injected pictures do not show colours that the server drew just now; masks do. Below what
+            // contactless cards may be charged without a PIN (50 at once, 150 in a row).
+            SensorGrade::RgbChallenge => (3_000, 7_500, 10),
+        };
+        Limits {
+            payment_minor_max: Some(payment_minor_max),
+            day_minor_max: Some(day_minor_max),
+            day_count_max: Some(day_count_max),
+            ..Limits::default()
+        }
+    }
+
     /// Whether the rows of the day must be known.
     pub fn needs_spending(&self) -> bool {
         self.day_minor_max.is_some() || self.day_count_max.is_some()
@@ -291,6 +318,20 @@ mod tests {
         assert_eq!(named(&strict, &asked), Ok(false));
         strict.step_up_above_minor = Some(4);
         assert_eq!(named(&strict, &asked), Ok(true));
+    }
+
+    #[test]
+    fn the_less_a_grade_proves_the_less_it_pays() {
+        let of = |grade| {
+            let limits = Limits::default_for(grade);
+            (limits.payment_minor_max.unwrap(), limits.day_minor_max.unwrap(), limits.day_count_max.unwrap())
+        };
+        for grade in SensorGrade::ALL {
+            let (payment, day, count) = of(*grade);
+            assert!(0 < payment && payment < day && i64::from(count) * payment >= day, "{grade}");
+        }
+        assert!(of(SensorGrade::Rgb) < of(SensorGrade::RgbChallenge));
+        assert!(of(SensorGrade::Finger) < of(SensorGrade::RgbChallenge));
     }
 
     #[test]

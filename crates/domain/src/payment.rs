@@ -32,7 +32,8 @@ pub use request::{
     Party, Proof, Purpose, Refund, Request, Reverse, Target, TopUp, Undo, Withdraw,
 };
 pub use state::{
-    CONFIRMATION_SECONDS, Code, GUESSES_PER_HOUR, Guesses, MerchantTerms, Payer, Slot, State, Terms, Wallet,
+    CONFIRMATION_SECONDS, Code, GUESSES_PER_HOUR, Guesses, MerchantTerms, Origin, Payer, Slot, State, Terms,
+    Wallet,
 };
 
 use crate::id::{AccountId, MerchantId, PaymentId, VerificationId, WalletId};
@@ -107,17 +108,7 @@ impl Batch {
 
     /// The history that a merchant, terminal or the operator means.
     fn target(&self, target: &Target, merchant: Option<MerchantId>) -> Option<&History> {
-        let payment = match target {
-            Target::Payment(payment) => *payment,
-            Target::Receipt(receipt) => *self.state.receipts.get(receipt)?,
-            Target::Order(order_ref) => {
-                let key = IdempotencyKey::order(merchant?, order_ref.clone());
-                *self.state.references.get(&key)?
-            }
-        };
-        let found = self.state.histories.get(&payment)?;
-        let owned = merchant.is_none_or(|merchant| found.head().caller == Caller::Merchant(merchant));
-        owned.then_some(found)
+        self.state.target(target, merchant)
     }
 
     fn wallet(

@@ -28,6 +28,10 @@ text_enum! {
 }
 
 impl SensorGrade {
+    /// All of them.
+    pub const ALL: &[SensorGrade] =
+        &[SensorGrade::Simulated, SensorGrade::Finger, SensorGrade::Rgb, SensorGrade::RgbChallenge];
+
     /// Whether a site of this mode takes samples of this grade.
     pub fn accepted_in(self, mode: Mode) -> bool {
         self != SensorGrade::Simulated || mode == Mode::Test

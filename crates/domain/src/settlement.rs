@@ -19,6 +19,11 @@ pub const FEE_WHOLE: i64 = 10_000;
 /// Highest fee that may be agreed, in ten-thousandths: 20 %.
 pub const FEE_MAX: u32 = 2_000;
 
+/// Who closes settlements when nobody does: the server's clock, at the end of the business day. No key has this id.
+pub fn closed_by_clock() -> KeyId {
+    KeyId::new(Timestamp::from_millis(0), [0; 10])
+}
+
 text_enum! {
     /// Where a settlement stands. An open one has no row yet: it is everything since the last one.
     SettlementState {

@@ -5,7 +5,7 @@ use clap::Args;
 use selfsame_domain::clock::{Clock, SystemClock};
 use selfsame_domain::money::Currency;
 use selfsame_domain::site::Mode;
-use selfsame_server::setup::{CreatedSite, NewSite, create_site};
+use selfsame_server::setup::{CreatedSite, NewSite, create_site, default_limits};
 use serde_json::json;
 
 use crate::output;
@@ -53,11 +53,13 @@ impl Init {
         site.create_folders()?;
         site.create_secrets()?;
         site.create_settings()?;
+        let mode = if self.test { Mode::Test } else { Mode::Live };
         let new = NewSite {
-            mode: if self.test { Mode::Test } else { Mode::Live },
+            mode,
             currency: self.currency,
             merchant_name: self.merchant,
             store_name: self.store,
+            limits: default_limits(mode),
         };
         create_site(&site.site_database(), &site.keys_database(), new, SystemClock.now())
             .await
@@ -106,6 +108,9 @@ Next, each in a window of its own:
   selfsame server --site {folder}
   selfsame activate --site {folder} --terminal {}
   selfsame terminal --site {folder}
+
+Payments are limited by how the payer is verified, for example to 20.00 each and 50.00 a day by finger. See and change
+that with `/v1/limits/grades/{{grade}}` (docs/payments.md).
 
 Back up {folder}/secrets apart from {folder}/data: either alone opens nothing.",
         created.operator_key.0,

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use crate::AppState;
 use crate::authentication::Operator;
-use crate::refusal::invalid;
+use crate::refusal::{OrProblem, invalid};
 
 /// The most that one call may advance the clock: a year.
 const ADVANCE_SECONDS_MAX: u64 = 366 * 24 * 3600;
@@ -59,5 +59,7 @@ async fn advance(
     app.clock.advance(Duration::from_secs(advance.seconds));
     // What is over by the new time ends now, not at the next round.
     crate::housekeeping::end_overdue(&app).await;
+    let rules = app.store.rules().await.or_problem()?;
+    crate::settlement::close_due(&app, rules.business_day).await;
     Ok(Json(Now { now: app.now() }))
 }

@@ -47,7 +47,7 @@ async fn create(State(app): State<AppState>, request: Signed) -> Result<Response
             let found = app.store.payment(None, target.clone()).await.or_problem()?;
             let here = found.map(|found| found.0).filter(|payment| payment.terminal == Some(terminal));
             let account = here.and_then(|payment| payment.account).ok_or_else(not_found)?;
-            outcome_problem(check(&app, account, &pin).await?)?;
+            outcome_problem(check(&app, &request.terminal, account, &pin).await?)?;
             Proof::Pin
         }
     };

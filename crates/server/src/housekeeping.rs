@@ -1,4 +1,5 @@
-//! What happens by itself: open payments end at their time, and merchants' balances are rolled up. Payments wait for
+//! What happens by itself: open payments end at their time, settlements are closed at the end of the business day, and
+//! merchants' balances are rolled up. Payments wait for
 //! none of it, and none of it decides anything that a payment would not have found out itself.
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use selfsame_domain::payment::{Close, Ending, Party, Request, Target};
 use selfsame_store::{LEASE, Store, StoreError};
 
 use crate::anchor::{self, Anchoring};
-use crate::{App, AppState, random};
+use crate::{App, AppState, random, settlement};
 
 /// How often overdue payments are looked for.
 const ROUND: Duration = Duration::from_secs(1);
@@ -45,9 +46,11 @@ pub(crate) async fn run(app: AppState, anchoring: Option<Anchoring>) {
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut count: u64 = 0;
     let mut anchored_day = None;
+    let mut closed_day = None;
     loop {
         rounds.tick().await;
         end_overdue(&app).await;
+        close_daily(&app, &mut closed_day).await;
         if let Some(anchoring) = &anchoring {
             anchor_daily(&app, anchoring, &mut anchored_day).await;
         }
@@ -57,6 +60,15 @@ pub(crate) async fn run(app: AppState, anchoring: Option<Anchoring>) {
         {
             tracing::warn!(%error, "merchants' balances were not rolled up");
         }
+    }
+}
+
+/// Closes what is open from earlier business days, when a day has begun and when the server has.
+async fn close_daily(app: &App, closed_day: &mut Option<i64>) {
+    let Ok(rules) = app.store.rules().await else { return };
+    let day = rules.business_day.number(app.now());
+    if *closed_day != Some(day) && settlement::close_due(app, rules.business_day).await {
+        *closed_day = Some(day);
     }
 }
 

@@ -98,6 +98,7 @@ async fn attempts(
         reason: attempt.reason,
         terminal: attempt.terminal,
         merchant: attempt.merchant,
+        store: attempt.store,
     };
     Ok(Json(Attempts { data: attempts.into_iter().map(wire).collect() }))
 }

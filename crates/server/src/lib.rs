@@ -56,7 +56,7 @@ use selfsame_domain::payment_code::Prefix;
 use selfsame_domain::site::Mode;
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::verification::Policy;
-use selfsame_store::{LEASE, Site, Store, StoreError};
+use selfsame_store::{LEASE, Site, Store, StoreError, with_patience};
 use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -66,7 +66,7 @@ use zeroize::Zeroizing;
 pub use crate::payment_code::code_mac;
 
 use crate::matcher::Matcher;
-use crate::queue::PaymentQueue;
+use crate::queue::{ANSWER_WITHIN, PaymentQueue};
 
 /// Largest ordinary body, in bytes. The largest real one is an account with a long name.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -231,6 +231,7 @@ impl Server {
         let (router, _) = routes().split_for_parts();
         let router = selfsame_api::serve::with_fallbacks(router)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(middleware::from_fn(limit_patience))
             .layer(middleware::from_fn(name_request))
             .with_state(self.app);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -286,6 +287,11 @@ fn code_lifetimes(mode: Mode) -> std::ops::RangeInclusive<u32> {
         Mode::Live => CODE_LIFETIME_SECONDS_LIVE,
         Mode::Test => CODE_LIFETIME_SECONDS_TEST,
     }
+}
+
+/// No request waits for storage longer than for a payment: the one place where that is decided for all routes.
+async fn limit_patience(request: Request, next: Next) -> Response {
+    with_patience(ANSWER_WITHIN, next.run(request)).await
 }
 
 /// Names every request and refuses the idempotency header that others use, instead of ignoring it.

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use selfsame_api::payment::{Capture, NewPayment, Payment, Payments, Undo as UndoRequest, UndoDecision};
+use selfsame_api::payment::{
+    Capture, NewPayment, PayerUndo, Payment, Payments, Undo as UndoRequest, UndoDecision,
+};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, PathId, Query};
 use selfsame_domain::id::{MerchantId, PaymentId};
@@ -22,9 +24,10 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::authentication::{KeyHolder, Merchant, Operator};
+use crate::authentication::{KeyHolder, Merchant, Operator, Signed};
 use crate::magic::Magic;
 use crate::payment_code::code_mac;
+use crate::pin::verified_here;
 use crate::refusal::{OrProblem, invalid, no_answer, not_found};
 use crate::replay::answer_as;
 use crate::{App, AppState, random};
@@ -45,7 +48,7 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(cancel))
         .routes(routes!(undo))
         .routes(routes!(decide_undo))
-        .routes(routes!(list_undos))
+        .routes(routes!(list_undos, undo_by_payer))
 }
 
 /// Charges a code with an amount.
@@ -73,6 +76,7 @@ async fn create(
         tip_minor: parts.tip_minor,
         deposit_minor: parts.deposit_minor,
     });
+    let magic = Magic::of(app.site.mode, new.amount);
     let charge = Charge {
         payment: PaymentId::new(now, random()),
         merchant,
@@ -81,8 +85,8 @@ async fn create(
         parts,
         code: CodeMac(code_mac(&app.config.secrets, &code)),
         hold_until,
+        ask_payer: magic == Some(Magic::AskPayer),
     };
-    let magic = Magic::of(app.site.mode, new.amount);
     if let Some(problem) = magic.and_then(Magic::before) {
         return Err(problem);
     }
@@ -302,6 +306,20 @@ async fn undo(
 ) -> Result<Response, Problem> {
     let payment = PaymentId::new(app.now(), random());
     post(&app, Request::Undo(Undo { payment, account: new.account, target })).await
+}
+
+/// The payer takes a payment back at a terminal, by the number on the receipt, where the merchant lets payers; otherwise
+/// the amount is frozen in settlement. Anybody else's receipt reads as none.
+#[utoipa::path(post, path = "/v1/undos", operation_id = "payment_undo_by_payer", tag = "terminal", request_body = PayerUndo,
+    responses((status = 201, body = Payment), (status = 200, body = Payment), (status = "4XX", body = Problem),
+        (status = 503, body = Problem)))]
+async fn undo_by_payer(State(app): State<AppState>, request: Signed) -> Result<Response, Problem> {
+    let new: PayerUndo = request.json()?;
+    let account = verified_here(&app, &request.terminal, new.verification).await?;
+    let found = app.store.payment(None, Target::Receipt(new.receipt)).await.or_problem()?;
+    let target = found.ok_or_else(not_found)?.0.payment;
+    let payment = PaymentId::new(app.now(), random());
+    post(&app, Request::Undo(Undo { payment, account, target })).await
 }
 
 /// Decides about a frozen undo.

@@ -11,7 +11,7 @@ use selfsame_api::serve::{Json, PathId};
 use selfsame_domain::id::{AccountId, AttemptId, VerificationId};
 use selfsame_domain::pin::{Pin, PinError, PinOutcome};
 use selfsame_domain::verification::State as Stage;
-use selfsame_store::{Attempt, PinTry};
+use selfsame_store::{Attempt, PinTry, Terminal};
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -93,10 +93,15 @@ async fn new_hash(app: &App, pin: &Pin) -> Result<String, Problem> {
 }
 
 /// Tries a PIN. The try is taken before, and given back if the PIN is right.
-pub(crate) async fn check(app: &App, account: AccountId, pin: &Pin) -> Result<PinOutcome, Problem> {
+pub(crate) async fn check(
+    app: &App,
+    terminal: &Terminal,
+    account: AccountId,
+    pin: &Pin,
+) -> Result<PinOutcome, Problem> {
     let (stored, tries_left) = match app.store.take_pin_try(account).await.or_problem()? {
         PinTry::Check { hash, tries_left } => (hash, tries_left),
-        PinTry::Locked => return recorded(app, account, PinOutcome::Locked).await,
+        PinTry::Locked => return recorded(app, terminal, account, PinOutcome::Locked).await,
         PinTry::Missing => return Ok(PinOutcome::Missing),
     };
     let broken = || {
@@ -114,18 +119,24 @@ pub(crate) async fn check(app: &App, account: AccountId, pin: &Pin) -> Result<Pi
         return Ok(PinOutcome::Right);
     }
     let outcome = if tries_left == 0 { PinOutcome::Locked } else { PinOutcome::Wrong };
-    recorded(app, account, outcome).await
+    recorded(app, terminal, account, outcome).await
 }
 
-async fn recorded(app: &App, account: AccountId, outcome: PinOutcome) -> Result<PinOutcome, Problem> {
+async fn recorded(
+    app: &App,
+    terminal: &Terminal,
+    account: AccountId,
+    outcome: PinOutcome,
+) -> Result<PinOutcome, Problem> {
     let now = app.now();
     let attempt = Attempt {
         id: AttemptId::new(now, random()),
         at: now,
         operation: "pin",
         reason: outcome.as_str().to_owned(),
-        terminal: None,
-        merchant: None,
+        terminal: Some(terminal.terminal),
+        merchant: Some(terminal.merchant),
+        store: None,
         account: Some(account),
     };
     app.store.record_attempt(attempt).await.or_problem()?;
@@ -154,6 +165,18 @@ async fn verified_account(app: &App, verification: VerificationId) -> Result<Opt
     let found = app.store.verification(verification).await.or_problem()?;
     let passed = found.filter(|found| found.state == Stage::Passed && app.now() < found.expires_at);
     Ok(passed.and_then(|found| found.account))
+}
+
+/// The payer who was verified at this terminal just now.
+pub(crate) async fn verified_here(
+    app: &App,
+    terminal: &Terminal,
+    verification: VerificationId,
+) -> Result<AccountId, Problem> {
+    let found = app.store.verification(verification).await.or_problem()?;
+    found.filter(|found| found.terminal == terminal.terminal).ok_or_else(not_found)?;
+    let account = verified_account(app, verification).await?;
+    account.ok_or_else(|| Problem::new(ProblemCode::VerificationRequired))
 }
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
@@ -205,12 +228,8 @@ async fn change(State(app): State<AppState>, request: Signed) -> Result<StatusCo
     let change: PinChange = request.json()?;
     let new = parse_new(&change.new_pin)?;
     let old = Pin::parse(&change.old_pin).map_err(invalid)?;
-    let found = app.store.verification(change.verification).await.or_problem()?;
-    let here = found.filter(|found| found.terminal == request.terminal.terminal);
-    let verification = here.ok_or_else(not_found)?.verification;
-    let account = verified_account(&app, verification).await?;
-    let account = account.ok_or_else(|| Problem::new(ProblemCode::VerificationRequired))?;
-    outcome_problem(check(&app, account, &old).await?)?;
+    let account = verified_here(&app, &request.terminal, change.verification).await?;
+    outcome_problem(check(&app, &request.terminal, account, &old).await?)?;
     let hash = new_hash(&app, &new).await?;
     app.store.set_pin(account, hash, "pin_change", app.now()).await.or_problem()?;
     Ok(StatusCode::NO_CONTENT)

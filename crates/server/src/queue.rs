@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use selfsame_domain::clock::Clock;
 use selfsame_domain::id::{AttemptId, PaymentId};
-use selfsame_domain::payment::{Answer, BATCH_REQUESTS_MAX, Refusal, Request};
+use selfsame_domain::payment::{Answer, BATCH_REQUESTS_MAX, Origin, Refusal, Request};
 use selfsame_domain::timing::{Stage, Timings};
-use selfsame_store::{Attempt, Known, Store, StoreError};
+use selfsame_store::{Attempt, Known, Store, StoreError, wait_patiently};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::random;
@@ -20,8 +20,9 @@ const WAITING_MAX: usize = 4 * BATCH_REQUESTS_MAX;
 /// After this long without a payment, what is left to be recorded is written by itself.
 const IDLE: Duration = Duration::from_millis(200);
 
-/// How long a caller waits for an answer. Whoever stands at the till knows after two seconds where things are.
-const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
+/// How long a caller waits for storage, whatever it asks for. Whoever stands at the till or at a desk knows after two
+/// seconds where things are.
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// Why there is no answer.
 #[derive(Clone, Debug)]
@@ -78,14 +79,14 @@ impl PaymentQueue {
         let waiting = Waiting { request, since: Instant::now(), taken: taken.clone(), reply };
         self.store.pass("before the request is in the queue");
         self.waiting.try_send(waiting).map_err(|_| NoAnswer::NotTaken)?;
-        let answer = tokio::time::timeout(ANSWER_WITHIN, answer).await;
+        let waited = tokio::time::timeout(ANSWER_WITHIN, wait_patiently(answer)).await;
         self.store.pass("before the answer leaves");
-        match answer {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(_)) => Err(NoAnswer::Unknown),
+        match waited.ok().flatten() {
+            Some(Ok(reply)) => reply,
+            Some(Err(_)) => Err(NoAnswer::Unknown),
             // If the queue has not taken it by now, it never will.
-            Err(_) if taken.swap(true, Ordering::SeqCst) => Err(NoAnswer::Unknown),
-            Err(_) => Err(NoAnswer::NotTaken),
+            None if taken.swap(true, Ordering::SeqCst) => Err(NoAnswer::Unknown),
+            None => Err(NoAnswer::NotTaken),
         }
     }
 }
@@ -146,7 +147,7 @@ async fn run_batch(store: &Store, clock: &impl Clock, batch: Vec<Waiting>, earli
             return aftermath;
         }
     };
-    for (waiting, answer) in batch.into_iter().zip(outcome.answers) {
+    for ((waiting, answer), origin) in batch.into_iter().zip(outcome.answers).zip(outcome.origins) {
         let mut timings = Timings::default();
         timings.add(Stage::Queue, started - waiting.since);
         timings.add(Stage::Load, outcome.times.load);
@@ -157,7 +158,7 @@ async fn run_batch(store: &Store, clock: &impl Clock, batch: Vec<Waiting>, earli
                 aftermath.timings.push((payment.payment, timings.clone()))
             }
             Answer::Done { .. } | Answer::Reversed { .. } => {}
-            Answer::Refused(refusal) => aftermath.attempts.push(attempt(&waiting.request, refusal, now)),
+            Answer::Refused(refusal) => aftermath.attempts.push(attempt(origin, refusal, now)),
         }
         // A caller that went away asks again by its reference.
         let _ = waiting.reply.send(Ok((answer, timings)));
@@ -184,15 +185,16 @@ async fn after_failure(store: &Store, request: &Request, error: &Arc<StoreError>
     }
 }
 
-fn attempt(request: &Request, refusal: &Refusal, now: selfsame_domain::time::Timestamp) -> Attempt {
+fn attempt(origin: Origin, refusal: &Refusal, now: selfsame_domain::time::Timestamp) -> Attempt {
     Attempt {
         id: AttemptId::new(now, random()),
         at: now,
         operation: "payment",
         reason: refusal.as_str().to_owned(),
-        terminal: None,
-        merchant: request.merchant(),
-        account: request.account(),
+        terminal: origin.terminal,
+        merchant: origin.merchant,
+        store: None,
+        account: origin.account,
     }
 }
 
@@ -222,6 +224,7 @@ mod tests {
             currency: "EUR".parse().unwrap(),
             merchant_name: "North".to_owned(),
             store_name: "Hall".to_owned(),
+            limits: Vec::new(),
         };
         let created = create_site(&site, &keys, new, SystemClock.now()).await.unwrap();
         let store = Arc::new(Store::open(&site, &keys).unwrap());

@@ -8,7 +8,7 @@ use crate::queue::NoAnswer;
 /// Logs the error where it is handled, once, and answers without the inner cause.
 pub(crate) fn store_problem(error: &StoreError) -> Problem {
     let chain = error_chain(error);
-    if matches!(error, StoreError::OutcomeUnknown { .. }) {
+    if matches!(error, StoreError::OutcomeUnknown { .. } | StoreError::StillRunning { .. }) {
         tracing::error!(error = chain, "a commit has an unknown outcome");
         return Problem::new(ProblemCode::OutcomeUnknown);
     }

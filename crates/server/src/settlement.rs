@@ -1,4 +1,4 @@
-//! Settlements: a merchant's period is closed by one person, approved by another, and paid.
+//! Settlements: a merchant's period is closed by the clock or a person, approved by another person, and paid.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -8,7 +8,8 @@ use selfsame_api::serve::{Json, PathId, Query};
 use selfsame_api::settlement::{NewSettlement, Settlement as Wire, Settlements};
 use selfsame_domain::id::{KeyId, MerchantId, PaymentId, SettlementId};
 use selfsame_domain::ledger::Row;
-use selfsame_domain::settlement::{Statement, signed_minor};
+use selfsame_domain::limit::BusinessDay;
+use selfsame_domain::settlement::{Statement, closed_by_clock, signed_minor};
 use selfsame_store::{Settlement, SettlementRefusal};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,7 +17,7 @@ use utoipa_axum::routes;
 
 use crate::authentication::{KeyHolder, Operator};
 use crate::refusal::{OrProblem, invalid, not_found};
-use crate::{AppState, random};
+use crate::{App, AppState, random};
 
 /// Settlements on one page, unless asked for otherwise and at most.
 const PAGE_DEFAULT: u32 = 20;
@@ -80,7 +81,40 @@ fn refused(refusal: SettlementRefusal) -> Problem {
     }
 }
 
-/// Closes a merchant's period: fixes its sums and posts its fee.
+/// Closes the periods of all merchants that have rows from before this business day. Answers whether all are closed;
+/// what is not will be tried again. Whether something is due is read from the rows, so nothing is closed twice and a
+/// day that was missed is closed late: into one statement with the days after it.
+pub(crate) async fn close_due(app: &App, business_day: BusinessDay) -> bool {
+    let now = app.now();
+    let today = business_day.start(now);
+    let due = match app.store.merchants_to_settle(today).await {
+        Ok(due) => due,
+        Err(error) => {
+            tracing::warn!(%error, "it could not be found out which settlements are due");
+            return false;
+        }
+    };
+    for merchant in due {
+        let (settlement, fee) = (SettlementId::new(now, random()), PaymentId::new(now, random()));
+        let closed =
+            app.store.close_settlement(settlement, merchant, fee, closed_by_clock(), Some(today), now).await;
+        match closed {
+            Ok(Ok(_)) => {
+                tracing::info!(merchant.id = %merchant, settlement.id = %settlement, "closed a settlement")
+            }
+            // Somebody else was faster.
+            Ok(Err(_)) => {}
+            Err(error) => {
+                tracing::warn!(merchant.id = %merchant, %error, "a settlement was not closed");
+                return false;
+            }
+        }
+    }
+    true
+}
+
+/// Closes a merchant's period before its time: fixes its sums and posts its fee. At the end of the business day the
+/// server closes what is open by itself.
 #[utoipa::path(post, path = "/v1/settlements", operation_id = "settlement_close", tag = "operator", request_body = NewSettlement,
     responses((status = 201, body = Wire), (status = "4XX", body = Problem)))]
 async fn close(
@@ -90,7 +124,7 @@ async fn close(
 ) -> Result<(StatusCode, Json<Wire>), Problem> {
     let now = app.now();
     let (settlement, fee) = (SettlementId::new(now, random()), PaymentId::new(now, random()));
-    let closed = app.store.close_settlement(settlement, new.merchant, fee, operator.key, now).await;
+    let closed = app.store.close_settlement(settlement, new.merchant, fee, operator.key, None, now).await;
     let closed = closed.or_problem()?.map_err(refused)?;
     Ok((StatusCode::CREATED, Json(wire(&closed))))
 }
@@ -201,7 +235,7 @@ async fn approve(
     Ok(Json(wire(&approved.map_err(refused)?)))
 }
 
-/// The money was paid out; posts the payout.
+/// The money was paid out; posts the payout. Of what the clock closed, by another person than who approved it.
 #[utoipa::path(post, path = "/v1/settlements/{id}/pay", operation_id = "settlement_pay", tag = "operator", params(("id" = String, Path)),
     responses((status = 200, body = Wire), (status = "4XX", body = Problem)))]
 async fn pay(

@@ -1,5 +1,5 @@
 //! The first things of a new site, made without a running server: the site itself, the operator's key, one merchant
-//! with its store and key, and the terminals that wait for their activation.
+//! with its store and key, the terminals that wait for their activation, and limits that a stranger can live with.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,11 +7,13 @@ use std::time::Duration;
 use selfsame_api::merchant::Secret;
 use selfsame_domain::id::{KeyId, MerchantId, StoreId, TerminalId};
 use selfsame_domain::ledger::Caller;
+use selfsame_domain::limit::Limits;
 use selfsame_domain::money::Currency;
+use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::site::Mode;
 use selfsame_domain::terminal::Purpose;
 use selfsame_domain::time::Timestamp;
-use selfsame_store::{ApiKey, NewMerchant, NewTerminal, Site, Store, StoreError};
+use selfsame_store::{ApiKey, Layer, NewMerchant, NewTerminal, Site, Store, StoreError};
 
 use crate::authentication::{hash_api_key, new_api_key};
 use crate::random;
@@ -31,6 +33,14 @@ pub struct NewSite {
     pub merchant_name: String,
     /// Name of its store.
     pub store_name: String,
+    /// What payments may be by how the payer was verified. [`default_limits`] unless somebody has decided already.
+    pub limits: Vec<(SensorGrade, Limits)>,
+}
+
+/// The limits of a site about which nobody has decided yet: of the grades that such a site takes.
+pub fn default_limits(mode: Mode) -> Vec<(SensorGrade, Limits)> {
+    let taken = SensorGrade::ALL.iter().copied().filter(|grade| grade.accepted_in(mode));
+    taken.map(|grade| (grade, Limits::default_for(grade))).collect()
 }
 
 /// What was made. Secrets are shown this once.
@@ -101,6 +111,9 @@ pub async fn create_site(
     let store = Store::open(site_database, keys_database)?;
     if !store.create_site(Site { mode: new.mode, currency: new.currency }, now).await? {
         return Err(SetupError::Exists);
+    }
+    for (grade, limits) in new.limits {
+        store.set_limits(Layer::Grade(grade), limits, now).await?;
     }
     let operator = ApiKey { id: KeyId::new(now, random()), role: Caller::Operator };
     let operator_key = new_api_key(operator.role, new.mode);

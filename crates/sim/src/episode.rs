@@ -266,6 +266,7 @@ impl Play {
                 parts: None,
                 code: CodeMac([code; 32]),
                 hold_until: hold.then(|| self.now + Duration::from_secs(3_600)),
+                ask_payer: false,
             }),
             Ask::Reverse { order } => {
                 Request::Reverse(Reverse { payment, merchant: merchant(), order_ref: reference('o', order) })

@@ -1,7 +1,7 @@
 //! Refused attempts: what the operator's story is read from. Outside the ledger chain.
 
 use rusqlite::{Transaction, params};
-use selfsame_domain::id::{AccountId, AttemptId, MerchantId, TerminalId};
+use selfsame_domain::id::{AccountId, AttemptId, MerchantId, StoreId, TerminalId};
 use selfsame_domain::time::Timestamp;
 
 use crate::error::{Result, StoreError};
@@ -26,8 +26,10 @@ pub struct Attempt {
     pub reason: String,
     /// At which terminal.
     pub terminal: Option<TerminalId>,
-    /// By which merchant.
+    /// By which merchant; where only the terminal is given, its merchant when it is read.
     pub merchant: Option<MerchantId>,
+    /// In which store: that of the terminal; set when it is read.
+    pub store: Option<StoreId>,
     /// On whose account, where that was known.
     pub account: Option<AccountId>,
 }
@@ -65,9 +67,12 @@ impl Store {
         self.readers
             .read("attempts_read", move |tx| {
                 let mut statement = tx.prepare_cached(
-                    "select id, at, operation, reason, terminal_id, merchant_id, account_id
+                    "select attempts.id, attempts.at, attempts.operation, attempts.reason, attempts.terminal_id,
+                         coalesce(attempts.merchant_id, stores.merchant_id), attempts.account_id, terminals.store_id
                      from attempts
-                     order by at desc, id desc
+                     left join terminals on terminals.id = attempts.terminal_id
+                     left join stores on stores.id = terminals.store_id
+                     order by attempts.at desc, attempts.id desc
                      limit ?1",
                 )?;
                 let attempts = statement.query_map(params![limit], |found| {
@@ -81,6 +86,7 @@ impl Store {
                         terminal: row::optional_text(found, 4)?,
                         merchant: row::optional_text(found, 5)?,
                         account: row::optional_text(found, 6)?,
+                        store: row::optional_text(found, 7)?,
                     })
                 })?;
                 attempts.collect()

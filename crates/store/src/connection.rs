@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::error::{Result, StoreError};
 use crate::fault::{Fault, Faults};
+use crate::patience::wait_patiently;
 use crate::slot;
 
 /// Transactions that may wait for the writer. Payments wait in the server's queue, in batches, so this is reached
@@ -111,11 +112,13 @@ impl Writer {
         self.halted.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn faults(&self) -> &Arc<Faults> {
-        &self.faults
+    /// The failures that are ordered for this file.
+    pub(crate) fn faults(&self) -> Arc<Faults> {
+        self.faults.clone()
     }
 
-    /// Runs a named transaction; it is committed when `work` succeeds and rolled back otherwise.
+    /// Runs a named transaction; it is committed when `work` succeeds and rolled back otherwise. A caller that runs out
+    /// of patience is told whether it had begun; if not, it never will.
     pub(crate) async fn write<T, F>(
         &self,
         transaction: &'static str,
@@ -127,7 +130,13 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let (halted, faults, epoch) = (self.halted.clone(), self.faults.clone(), self.epoch.clone());
+        // Set by whoever comes first: the writer that begins it, or the caller that gives up.
+        let taken = Arc::new(AtomicBool::new(false));
+        let begun = taken.clone();
         let job: Job = Box::new(move |connection| {
+            if begun.swap(true, Ordering::SeqCst) {
+                return After::Good;
+            }
             if halted.load(Ordering::SeqCst) {
                 let _ = reply.send(Err(StoreError::Halted));
                 return After::Good;
@@ -154,7 +163,11 @@ impl Writer {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
         })?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        match wait_patiently(answer).await {
+            Some(done) => done.map_err(|_| StoreError::Closed)?,
+            None if taken.swap(true, Ordering::SeqCst) => Err(StoreError::StillRunning { transaction }),
+            None => Err(StoreError::TooSlow { transaction }),
+        }
     }
 }
 
@@ -202,20 +215,23 @@ pub(crate) struct Readers {
     path: PathBuf,
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
+    pub(crate) faults: Arc<Faults>,
 }
 
 impl Readers {
-    pub(crate) fn open(path: &Path) -> std::result::Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path, faults: Arc<Faults>) -> std::result::Result<Self, StoreError> {
         // One connection now, so that a database that cannot be read is found at start.
         let first = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         Ok(Self {
             path: path.to_owned(),
             idle: Arc::new(Mutex::new(vec![first])),
             permits: Arc::new(Semaphore::new(READERS)),
+            faults,
         })
     }
 
-    /// Runs reads on one snapshot of the database.
+    /// Runs reads on one snapshot of the database. A caller that runs out of patience leaves a read that hangs to its
+    /// thread, which keeps its place among the few readers until it ends.
     pub(crate) async fn read<T, F>(
         &self,
         transaction: &'static str,
@@ -225,9 +241,21 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
     {
+        let reading = self.read_in_turn(transaction, work);
+        wait_patiently(reading).await.unwrap_or(Err(StoreError::TooSlow { transaction }))
+    }
+
+    async fn read_in_turn<T, F>(
+        &self,
+        transaction: &'static str,
+        work: F,
+    ) -> std::result::Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let idle = self.idle.clone();
-        let path = self.path.clone();
+        let (idle, path, faults) = (self.idle.clone(), self.path.clone(), self.faults.clone());
         let task = move || {
             let kept = idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop();
             let mut connection = match kept {
@@ -235,6 +263,9 @@ impl Readers {
                 None => open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
             };
             let failed = |source| StoreError::RolledBack { transaction, source };
+            if let Some(source) = faults.take(transaction).as_ref().and_then(Fault::before_commit) {
+                return Err(failed(source));
+            }
             let value = {
                 let snapshot = connection.transaction().map_err(failed)?;
                 work(&snapshot).map_err(failed)?

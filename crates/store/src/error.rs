@@ -40,6 +40,18 @@ pub enum StoreError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// The storage did not answer in the time that the request had, before anything was done; nothing will be.
+    #[error("the storage did not answer in time for the transaction `{transaction}`")]
+    TooSlow {
+        /// Name of the transaction.
+        transaction: &'static str,
+    },
+    /// The same, but the transaction had begun and may still be committed.
+    #[error("the transaction `{transaction}` has begun and was not finished in time")]
+    StillRunning {
+        /// Name of the transaction.
+        transaction: &'static str,
+    },
     /// A sync failed: nothing is written any more until the process has started anew.
     #[error("a disk sync failed: the process must be restarted before it writes again")]
     Halted,
@@ -59,14 +71,18 @@ impl StoreError {
             CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure,
         };
         match self {
-            StoreError::Overloaded | StoreError::TakenOver | StoreError::Closed | StoreError::Halted => true,
-            StoreError::RolledBack { source, .. } => matches!(
+            StoreError::Overloaded
+            | StoreError::TooSlow { .. }
+            | StoreError::TakenOver
+            | StoreError::Closed
+            | StoreError::Halted => true,
+            StoreError::RolledBack { source, .. } | StoreError::Open { source, .. } => matches!(
                 source.sqlite_error_code(),
                 Some(CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | ReadOnly | SystemIoFailure)
             ),
-            StoreError::Open { .. } | StoreError::SchemaTooNew { .. } | StoreError::OutcomeUnknown { .. } => {
-                false
-            }
+            StoreError::SchemaTooNew { .. }
+            | StoreError::OutcomeUnknown { .. }
+            | StoreError::StillRunning { .. } => false,
         }
     }
 

@@ -1,5 +1,5 @@
-//! Failures that tests order in advance for the commits of payments, and points at which they let the process die.
-//! Without the feature `faults` nothing can be ordered, and what is left is a look at an empty list.
+//! Failures that tests order in advance for named transactions, mostly the commits of payments, and points at which they
+//! let the process die. Without the feature `faults` nothing can be ordered, and what is left is a look at an empty list.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -12,10 +12,11 @@ use crate::error::IOERR_FSYNC;
 const FULL: i32 = 13;
 const IOERR_WRITE: i32 = 10 | (3 << 8);
 
-/// The transaction that faults are for.
-const TRANSACTION: &str = "payments_post";
+/// The transaction that faults are for unless another one is named.
+#[cfg(feature = "faults")]
+const PAYMENTS: &str = "payments_post";
 
-/// How the commit of one batch of payments fails.
+/// How a transaction fails.
 #[derive(Clone, Debug)]
 #[cfg_attr(not(feature = "faults"), expect(dead_code, reason = "ordered by tests only"))]
 pub enum Fault {
@@ -82,7 +83,7 @@ impl Gate {
 /// The list of what will fail, first come first, and the point at which the process dies.
 #[derive(Debug, Default)]
 pub struct Faults {
-    ordered: Mutex<VecDeque<Fault>>,
+    ordered: Mutex<VecDeque<(&'static str, Fault)>>,
     #[cfg(feature = "faults")]
     points: Mutex<Points>,
 }
@@ -96,10 +97,16 @@ struct Points {
 }
 
 impl Faults {
-    /// Lets the next commit that is free fail in this way.
+    /// Lets the next commit of payments that is free fail in this way.
     #[cfg(feature = "faults")]
     pub fn order(&self, fault: Fault) {
-        lock(&self.ordered).push_back(fault);
+        self.order_for(PAYMENTS, fault);
+    }
+
+    /// The same for the next transaction of this name. Reads fail before they read.
+    #[cfg(feature = "faults")]
+    pub fn order_for(&self, transaction: &'static str, fault: Fault) {
+        lock(&self.ordered).push_back((transaction, fault));
     }
 
     /// Counts the points that payments pass from 0 on again, and lets the process die at the one of this number, as
@@ -118,7 +125,7 @@ impl Faults {
     /// A point on the way of a payment; its name is told when the process dies there.
     #[cfg(feature = "faults")]
     pub(crate) fn pass(&self, transaction: &'static str, point: &'static str) {
-        if transaction != TRANSACTION {
+        if transaction != PAYMENTS {
             return;
         }
         let mut points = lock(&self.points);
@@ -133,7 +140,9 @@ impl Faults {
     pub(crate) fn pass(&self, _transaction: &'static str, _point: &'static str) {}
 
     pub(crate) fn take(&self, transaction: &'static str) -> Option<Fault> {
-        if transaction == TRANSACTION { lock(&self.ordered).pop_front() } else { None }
+        let mut ordered = lock(&self.ordered);
+        let place = ordered.iter().position(|(name, _)| *name == transaction)?;
+        ordered.remove(place).map(|(_, fault)| fault)
     }
 }
 
@@ -141,6 +150,6 @@ impl crate::Store {
     /// A point on the way of a payment outside the store, at which tests let the process die.
     #[doc(hidden)]
     pub fn pass(&self, point: &'static str) {
-        self.writer.faults().pass(TRANSACTION, point);
+        self.writer.faults().pass(PAYMENTS, point);
     }
 }

@@ -16,6 +16,7 @@ mod ledger;
 mod limit;
 mod merchant;
 mod migration;
+mod patience;
 mod payment;
 mod payment_code;
 mod pin;
@@ -44,6 +45,7 @@ pub use fault::{Fault, Faults, Gate};
 pub use ledger::{LedgerAudit, STREAM_ROWS_MAX, SlotAudit};
 pub use limit::{Agreement, Layer, Rules};
 pub use merchant::{MerchantCreated, NewMerchant};
+pub use patience::{wait_patiently, with_patience};
 pub use payment::{BatchOutcome, BatchTimes, Known, PAGE_MAX, PaymentsOf};
 pub use payment_code::{IssueRefusal, NewPaymentCode};
 pub use pin::PinTry;
@@ -74,13 +76,13 @@ impl Store {
         migration::migrate(&mut site, migration::SITE)?;
         let mut keys = connection::open_keys(keys_database)?;
         migration::migrate(&mut keys, migration::KEYS)?;
-        let readers = Readers::open(site_database)?;
         let (site_path, keys_path) = (site_database.to_owned(), keys_database.to_owned());
         let open_site = Box::new(move || connection::open_site(&site_path));
         let open_keys = Box::new(move || connection::open_keys(&keys_path));
         let epoch = Arc::<AtomicU64>::default();
         let writer = Writer::start("site", site, open_site, Some(epoch.clone()));
         let keys = Writer::start("keys", keys, open_keys, None);
+        let readers = Readers::open(site_database, writer.faults())?;
         Ok(Self { writer, readers, keys, epoch })
     }
 
@@ -92,7 +94,7 @@ impl Store {
     /// Failures to come, for tests.
     #[cfg(feature = "faults")]
     pub fn faults(&self) -> &Faults {
-        self.writer.faults()
+        &self.readers.faults
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{MerchantId, PaymentId, TerminalId};
 use selfsame_domain::ledger::{Caller, Kind};
-use selfsame_domain::payment::{Answer, IdempotencyKey, Payment, Request, Status, Target, decide};
+use selfsame_domain::payment::{Answer, IdempotencyKey, Origin, Payment, Request, Status, Target, decide};
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Timings;
 
@@ -23,6 +23,8 @@ use crate::{Store, row};
 pub struct BatchOutcome {
     /// One answer a request, in order.
     pub answers: Vec<Answer>,
+    /// Where each request came from, in the same order.
+    pub origins: Vec<Origin>,
     /// How long it took.
     pub times: BatchTimes,
 }
@@ -95,7 +97,7 @@ impl Store {
         timings: Vec<(PaymentId, Timings)>,
         now: Timestamp,
     ) -> std::result::Result<BatchOutcome, StoreError> {
-        let (epoch, faults) = (self.epoch(), self.writer.faults().clone());
+        let (epoch, faults) = (self.epoch(), self.writer.faults());
         let pass = move |point| faults.pass("payments_post", point);
         let work = move |tx: &Transaction<'_>| {
             let started = Instant::now();
@@ -106,6 +108,7 @@ impl Store {
             let loaded = Instant::now();
             let before = state.slot;
             pass("before the decision");
+            let origins = requests.iter().map(|request| state.origin(request)).collect();
             let (answers, changes) = decide(state, &requests, now);
             let decided = Instant::now();
             pass("before anything is written");
@@ -115,11 +118,11 @@ impl Store {
                 attempt::insert(tx, attempt)?;
             }
             save_timings(tx, &timings)?;
-            Ok(Some((answers, loaded - started, decided - loaded, decided)))
+            Ok(Some((answers, origins, loaded - started, decided - loaded, decided)))
         };
         let posted = self.writer.write("payments_post", work).await?;
-        let (answers, load, decide, decided) = posted.ok_or(StoreError::TakenOver)?;
-        Ok(BatchOutcome { answers, times: BatchTimes { load, decide, commit: decided.elapsed() } })
+        let (answers, origins, load, decide, decided) = posted.ok_or(StoreError::TakenOver)?;
+        Ok(BatchOutcome { answers, origins, times: BatchTimes { load, decide, commit: decided.elapsed() } })
     }
 
     /// Records refusals and timings of payments when no further batch comes along to carry them.

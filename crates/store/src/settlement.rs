@@ -5,7 +5,7 @@ use selfsame_domain::id::{KeyId, MerchantId, PaymentId, SettlementId};
 use selfsame_domain::ledger::{ChainedRow, Row};
 use selfsame_domain::money::Currency;
 use selfsame_domain::payment::Slot;
-use selfsame_domain::settlement::{Period, SettlementState, Statement, Totals, close, pay};
+use selfsame_domain::settlement::{Period, SettlementState, Statement, Totals, close, closed_by_clock, pay};
 use selfsame_domain::time::Timestamp;
 
 use crate::error::{Result, StoreError};
@@ -46,7 +46,7 @@ pub enum SettlementRefusal {
     Nothing,
     /// It is not in the state for that.
     InvalidState,
-    /// Whoever closed it cannot approve it.
+    /// Whoever closed it cannot approve it, and whoever approved what the clock closed cannot pay it.
     SamePerson,
 }
 
@@ -122,6 +122,22 @@ fn merchant_rows(
         params![merchant.to_string(), slot, row::stored(after), row::stored(upto)],
     )?;
     Ok(found.into_iter().map(|chained| chained.row).collect())
+}
+
+/// Whether the first of a merchant's rows that no statement covers is older than this.
+fn is_due(tx: &Transaction<'_>, merchant: &str, slot: u32, before: Timestamp) -> Result<bool> {
+    let first = tx
+        .prepare_cached(
+            "select created_at
+             from payments
+             where merchant_id = ?1 and slot = ?2
+                 and sequence > coalesce((select max(upto_sequence) from settlements where merchant_id = ?1), 0)
+             order by sequence
+             limit 1",
+        )?
+        .query_row(params![merchant, slot], |found| row::timestamp(found, 0))
+        .optional()?;
+    Ok(first.is_some_and(|first| first < before))
 }
 
 fn post(tx: &Transaction<'_>, before: &Slot, after: &Slot, rows: &[ChainedRow]) -> Result<()> {
@@ -216,13 +232,36 @@ impl Store {
             .await
     }
 
-    /// Closes a merchant's period: fixes its sums and writes its fee.
+    /// Merchants with rows from before this that no statement covers.
+    pub async fn merchants_to_settle(
+        &self,
+        before: Timestamp,
+    ) -> std::result::Result<Vec<MerchantId>, StoreError> {
+        self.readers
+            .read("merchants_to_settle_read", move |tx| {
+                let slot = load_slot(tx)?.slot;
+                let mut statement = tx.prepare_cached("select id from merchants order by id")?;
+                let mut merchants = statement.query([])?;
+                let mut due = Vec::new();
+                while let Some(merchant) = merchants.next()? {
+                    if is_due(tx, merchant.get_ref(0)?.as_str()?, slot, before)? {
+                        due.push(row::text(merchant, 0)?);
+                    }
+                }
+                Ok(due)
+            })
+            .await
+    }
+
+    /// Closes a merchant's period: fixes its sums and writes its fee. With `due_before` only if the period has a row
+    /// from before that, so that a day is closed once, however many servers try, and however often.
     pub async fn close_settlement(
         &self,
         settlement: SettlementId,
         merchant: MerchantId,
         fee_payment: PaymentId,
         actor: KeyId,
+        due_before: Option<Timestamp>,
         now: Timestamp,
     ) -> std::result::Result<std::result::Result<Settlement, SettlementRefusal>, StoreError> {
         let epoch = self.epoch();
@@ -236,6 +275,11 @@ impl Store {
                 let before = load_slot(tx)?;
                 if before.epoch != epoch {
                     return Ok(None);
+                }
+                if let Some(due_before) = due_before
+                    && !is_due(tx, &merchant.to_string(), before.slot, due_before)?
+                {
+                    return Ok(Some(Err(SettlementRefusal::Nothing)));
                 }
                 let rows = merchant_rows(tx, merchant, before.slot, period.after, before.sequence)?;
                 if rows.is_empty() {
@@ -302,6 +346,10 @@ impl Store {
                     SettlementState::Paid => return Ok(Some(Ok(found))),
                     SettlementState::Closed => return Ok(Some(Err(SettlementRefusal::InvalidState))),
                     SettlementState::Approved => {}
+                }
+                // Two people agree to every payout: where a person closed, approval was by another one already.
+                if found.closed_by == closed_by_clock() && found.approved_by == Some(actor) {
+                    return Ok(Some(Err(SettlementRefusal::SamePerson)));
                 }
                 let before = load_slot(tx)?;
                 if before.epoch != epoch {

@@ -102,7 +102,8 @@ impl Batch {
         }
         let nobody = Payer::default();
         let payer = self.state.payers.get(&code.account).unwrap_or(&nobody);
-        let must_confirm = self.check_limits(charge.merchant, amount_minor, code, payer)?;
+        let above_limit = self.check_limits(charge.merchant, amount_minor, code, payer)?;
+        let must_confirm = above_limit || charge.ask_payer;
         let subsidy = self.wallet(code.account, currency, Purpose::Subsidy).ok();
         let subsidised_minor =
             subsidy.map_or(0, |wallet| wallet.available_minor().clamp(0, parts.goods_minor));

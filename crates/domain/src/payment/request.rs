@@ -77,6 +77,8 @@ pub struct Charge {
     pub code: CodeMac,
     /// Hold the money until then instead of moving it.
     pub hold_until: Option<Timestamp>,
+    /// The payer must confirm whatever the limits say: asked for by test sites only.
+    pub ask_payer: bool,
 }
 
 /// A merchant makes sure that an order is not paid.
@@ -335,6 +337,14 @@ impl Request {
             Request::Refund(refund) => Some(refund.merchant),
             Request::Close(Close { by: Party::Merchant(merchant), .. }) => Some(*merchant),
             Request::DecideUndo(decision) => decision.merchant,
+            _ => None,
+        }
+    }
+
+    /// The terminal that asks, if it is one.
+    pub fn terminal(&self) -> Option<TerminalId> {
+        match self {
+            Request::Close(Close { by: Party::Terminal(terminal), .. }) => Some(*terminal),
             _ => None,
         }
     }

@@ -6,12 +6,12 @@ use crate::account::AccountState;
 use crate::id::{
     AccountId, MerchantId, PaymentCodeId, PaymentId, StoreId, TerminalId, VerificationId, WalletId,
 };
-use crate::ledger::RowHash;
+use crate::ledger::{Caller, RowHash};
 use crate::limit::{BusinessDay, Category, Limits, Spending};
 use crate::money::Currency;
 use crate::payment::history::History;
 use crate::payment::receipt::ReceiptNumber;
-use crate::payment::request::{CodeMac, IdempotencyKey, Purpose};
+use crate::payment::request::{CodeMac, IdempotencyKey, Purpose, Request, Target};
 use crate::sensor::SensorGrade;
 use crate::time::Timestamp;
 
@@ -161,7 +161,56 @@ pub struct State {
     pub merchants: HashMap<MerchantId, MerchantTerms>,
 }
 
+/// Where a request came from, as far as that is known: what a refusal is recorded with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The terminal that asked, or that issued the code.
+    pub terminal: Option<TerminalId>,
+    /// The merchant that asked, or that was paid.
+    pub merchant: Option<MerchantId>,
+    /// Whose money it is about.
+    pub account: Option<AccountId>,
+}
+
 impl State {
+    /// Where a request came from. Codes and payments of other merchants are as unknown here as everywhere.
+    pub fn origin(&self, request: &Request) -> Origin {
+        let merchant = request.merchant();
+        let named = Origin { terminal: request.terminal(), merchant, account: request.account() };
+        if let Request::Charge(charge) = request {
+            let code = self.codes.get(&(charge.merchant, charge.code));
+            return code.map_or(named, |code| Origin {
+                terminal: Some(code.terminal),
+                account: Some(code.account),
+                ..named
+            });
+        }
+        let target = request.target().and_then(|target| self.target(&target, merchant));
+        target.map_or(named, |history| {
+            let head = history.head();
+            Origin {
+                terminal: named.terminal.or(head.terminal),
+                merchant: named.merchant.or(head.merchant),
+                account: named.account.or(head.account),
+            }
+        })
+    }
+
+    /// The history that a merchant, terminal or the operator means.
+    pub(super) fn target(&self, target: &Target, merchant: Option<MerchantId>) -> Option<&History> {
+        let payment = match target {
+            Target::Payment(payment) => *payment,
+            Target::Receipt(receipt) => *self.receipts.get(receipt)?,
+            Target::Order(order_ref) => {
+                let key = IdempotencyKey::order(merchant?, order_ref.clone());
+                *self.references.get(&key)?
+            }
+        };
+        let found = self.histories.get(&payment)?;
+        let owned = merchant.is_none_or(|merchant| found.head().caller == Caller::Merchant(merchant));
+        owned.then_some(found)
+    }
+
     /// Nothing but a slot.
     pub fn new(slot: Slot, currency: Currency) -> Self {
         Self {

@@ -231,6 +231,7 @@ impl World {
             parts: None,
             code: mac(code),
             hold_until: None,
+            ask_payer: false,
         }
     }
 

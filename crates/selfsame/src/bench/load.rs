@@ -115,6 +115,7 @@ pub async fn store_path(
                 parts: None,
                 code: ready.mac,
                 hold_until: None,
+                ask_payer: false,
             };
             let (reply, answer) = oneshot::channel();
             sender.send((Request::Charge(charge), reply)).await.is_ok() && answer.await.unwrap_or(false)

@@ -82,6 +82,7 @@ impl World {
             currency,
             merchant_name: "Bench".to_owned(),
             store_name: "Bench".to_owned(),
+            limits: Vec::new(),
         };
         let (site, keys) = (folder.path().join("site.db"), folder.path().join("keys.db"));
         let created = create_site(&site, &keys, new, now).await?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use selfsame_api::client::{Client, ClientError};
-use selfsame_api::payment::{NewPayment, Payment};
+use selfsame_api::payment::{NewPayment, Payment, PaymentStatus};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_domain::money::Amount;
 use selfsame_domain::reference::Reference;
@@ -91,6 +91,11 @@ impl OrderResult {
         Self { payment: Some(payment), replayed, ..Self::new(Ending::Paid, "paid") }
     }
 
+    /// An order that has a payment which moved nothing.
+    fn unpaid(payment: Payment, message: &str) -> Self {
+        Self { payment: Some(payment), ..Self::new(Ending::NotPaid, message) }
+    }
+
     fn refused(problem: Problem) -> Self {
         let message = plain_words(&problem);
         Self {
@@ -143,6 +148,23 @@ enum Told {
     Ended(Box<OrderResult>),
     /// Nothing for certain; why.
     Open(String),
+    /// The payer is asked at the terminal. The server ends that by itself.
+    Asked,
+}
+
+impl Told {
+    /// Only a payment that succeeded is paid: 202 means that the money is held.
+    fn of(payment: Payment, replayed: bool) -> Self {
+        let result = match payment.status {
+            PaymentStatus::Succeeded => OrderResult::paid(payment, replayed),
+            PaymentStatus::RequiresAction => return Told::Asked,
+            PaymentStatus::Pending => OrderResult::unpaid(payment, "the money is held and was not taken yet"),
+            PaymentStatus::Canceled => OrderResult::unpaid(payment, "the payer or the till did not want it"),
+            PaymentStatus::Expired => OrderResult::unpaid(payment, "the payer did not confirm in time"),
+            PaymentStatus::Reversed => OrderResult::unpaid(payment, "the order was reversed"),
+        };
+        Told::Ended(Box::new(result))
+    }
 }
 
 impl Register {
@@ -166,33 +188,43 @@ impl Register {
         Ok(last)
     }
 
-    /// Charges a code. Answers `Unknown` only after trying for some seconds to find out.
+    /// Charges a code. Answers `Unknown` only after trying for some seconds to find out; waits for a payer who is asked.
     async fn charge(&self, code: &str) -> OrderResult {
-        let started = Instant::now();
-        let mut reason = match self.post(code).await {
-            Told::Ended(result) => return *result,
-            Told::Open(reason) => reason,
-        };
-        while started.elapsed() < CERTAINTY_TIMEOUT {
-            output::note(format_args!("{reason}; asking again"));
-            tokio::time::sleep(PAUSE).await;
-            reason = match self.find().await {
+        let mut certain = Instant::now();
+        let mut told = self.post(code).await;
+        let mut noted = String::new();
+        loop {
+            let reason = match told {
                 Told::Ended(result) => return *result,
                 Told::Open(reason) => reason,
+                Told::Asked => {
+                    certain = Instant::now();
+                    "the payer must confirm at the terminal".to_owned()
+                }
             };
-            // Not paid so far. The same order again is safe: by its reference it pays at most once.
-            reason = match self.post(code).await {
-                Told::Ended(result) => return *result,
-                Told::Open(newer) => format!("{reason}; {newer}"),
+            if certain.elapsed() >= CERTAINTY_TIMEOUT {
+                return OrderResult::new(Ending::Unknown, reason);
+            }
+            if reason != noted {
+                output::note(format_args!("{reason}; asking again"));
+                noted = reason.clone();
+            }
+            tokio::time::sleep(PAUSE).await;
+            told = match self.find().await {
+                // Not paid so far. The same order again is safe: by its reference it pays at most once.
+                Told::Open(reason) => match self.post(code).await {
+                    Told::Open(newer) => Told::Open(format!("{reason}; {newer}")),
+                    other => other,
+                },
+                other => other,
             };
         }
-        OrderResult::new(Ending::Unknown, reason)
     }
 
     async fn post(&self, code: &str) -> Told {
         let body = NewPayment::goods(self.order_ref.clone(), self.amount, code.to_owned());
         match self.client.post_answer::<Payment>("/v1/payments", &body, ANSWER_TIMEOUT).await {
-            Ok(answer) => Told::Ended(Box::new(OrderResult::paid(answer.body, answer.replayed))),
+            Ok(answer) => Told::of(answer.body, answer.replayed),
             Err(error) => told(error, "charge"),
         }
     }
@@ -201,9 +233,7 @@ impl Register {
     async fn find(&self) -> Told {
         let path = format!("/v1/payments?order_ref={}", query_value(self.order_ref.as_str()));
         match self.client.get::<Payment>(&path, ANSWER_TIMEOUT).await {
-            Ok(payment) if payment.amount == self.amount => {
-                Told::Ended(Box::new(OrderResult::paid(payment, true)))
-            }
+            Ok(payment) if payment.amount == self.amount => Told::of(payment, true),
             Ok(payment) => {
                 let detail = format!("used at {} for {}", payment.created_at, payment.amount);
                 let problem = Problem::new(ProblemCode::ReferenceConflict).detail(detail);

@@ -141,7 +141,11 @@ pub fn samples_body(device: &Device, sealing: &Sealing, samples: &[SampleFrame])
 impl TestSite {
     /// An account without anything else. Identifiers follow from the number, so that they are known.
     pub async fn person(&self, finger: u64) -> Payer {
-        let (phone, member_number) = (format!("4917055{finger:05}"), format!("M-{finger}"));
+        self.person_with(finger, &format!("M-{finger}")).await
+    }
+
+    async fn person_with(&self, finger: u64, member_number: &str) -> Payer {
+        let (phone, member_number) = (format!("4917055{finger:05}"), member_number.to_owned());
         let new = json!({ "request_ref": self.reference(), "display_name": "Ada Example",
             "phone": phone, "member_number": member_number });
         let account = self.operator.post("/v1/accounts", &new).await.ok(201);
@@ -194,6 +198,16 @@ impl TestSite {
 
     pub async fn payer_with_grade(&self, finger: u64, balance_minor: i64, grade: SensorGrade) -> Payer {
         let person = self.person(finger).await;
+        self.enrolled(person, balance_minor, grade).await
+    }
+
+    /// The same, with a member number of its own.
+    pub async fn payer_with_number(&self, finger: u64, member_number: &str, grade: SensorGrade) -> Payer {
+        let person = self.person_with(finger, member_number).await;
+        self.enrolled(person, 0, grade).await
+    }
+
+    async fn enrolled(&self, person: Payer, balance_minor: i64, grade: SensorGrade) -> Payer {
         let consent = self.consent(&person.account).await;
         let payer = Payer { consent, ..person };
         self.enrol(&payer, grade).await;

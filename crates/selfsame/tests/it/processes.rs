@@ -6,11 +6,15 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use selfsame_api::client::{Client, ClientError};
+use selfsame_api::client::{Client, ClientError, Credentials};
+use selfsame_api::confirmation::Confirmations;
 use selfsame_api::interface::{
     HandoverRequest, Outcome, Session, SessionState, TerminalState, TerminalStatus,
 };
+use selfsame_api::merchant::Secret;
 use selfsame_domain::clock::SystemClock;
+use selfsame_domain::id::PaymentId;
+use selfsame_terminal::device::{DeviceIdentity, ServerLink};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -164,20 +168,41 @@ impl Processes {
 
     /// A whole payment by the commands that a person would type.
     async fn pay(&self, order: &str, press: u64) -> Value {
-        self.ready().await;
-        let press = press.to_string();
-        let verified =
-            self.run(&["verify", "--phone-last4", "0142", "--finger", "1", "--press", &press], "").await;
-        let code = verified.expect("Ada is verified").trim().to_owned();
+        let code = self.code(press).await;
         self.charge(order, &code).await
     }
 
     async fn charge(&self, order: &str, code: &str) -> Value {
+        let charged = self.try_charge(order, code).await.expect("the till ends with PAID");
+        serde_json::from_str(&charged).expect("the till prints JSON")
+    }
+
+    /// What the till prints if it ends with PAID.
+    async fn try_charge(&self, order: &str, code: &str) -> Option<String> {
         let key = self.site().join("keys/merchant");
         let key = key.to_str().expect("our own path");
         let arguments = ["till", "--amount", "0.10", "--order-ref", order, "--key-file", key, "--json"];
-        let charged = self.run(&arguments, &format!("{code}\n")).await.expect("the till ends with PAID");
-        serde_json::from_str(&charged).expect("the till prints JSON")
+        self.run(&arguments, &format!("{code}\n")).await
+    }
+
+    /// A code of Ada's.
+    async fn code(&self, press: u64) -> String {
+        self.ready().await;
+        let press = press.to_string();
+        let verified =
+            self.run(&["verify", "--phone-last4", "0142", "--finger", "1", "--press", &press], "").await;
+        verified.expect("Ada is verified").trim().to_owned()
+    }
+
+    /// The server, with a key of the site.
+    fn server(&self, key: &str) -> Client {
+        let secret = std::fs::read_to_string(self.site().join("keys").join(key)).expect("a key of the demo");
+        let credentials = Credentials::Bearer(Secret(secret.trim().to_owned()));
+        Client::tcp(&self.identity().server, credentials, Arc::new(SystemClock))
+    }
+
+    fn identity(&self) -> DeviceIdentity {
+        DeviceIdentity::load(&self.site().join("data/device.json")).expect("the till was activated")
     }
 
     /// Runs a command on the site; answers what it printed, if it succeeded.
@@ -322,6 +347,46 @@ async fn children_end_when_their_parent_is_killed() {
 }
 
 /// A refusal of the verification interface.
+/// Waits until a payment is to be confirmed at the terminal.
+async fn asked(terminal: &ServerLink) -> PaymentId {
+    let asked = async {
+        loop {
+            let waiting: Confirmations = terminal.get("/v1/confirmations", PATIENCE).await.expect("a list");
+            match waiting.data.first() {
+                Some(payment) => return payment.id,
+                None => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("the payer is asked")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_till_says_paid_when_the_payer_has_confirmed_and_not_before() {
+    let processes = Processes::start().await;
+    let operator = processes.server("operator");
+    let rules = json!({ "utc_offset_minutes": 0, "gesture_confirms": true });
+    operator.put::<Value>("/v1/rules", &rules, PATIENCE).await.expect("rules are set");
+    let limits = json!({ "step_up_above_minor": 9 });
+    operator.put::<Value>("/v1/limits/site", &limits, PATIENCE).await.expect("limits are set");
+    let terminal = processes.identity().link(Arc::new(SystemClock));
+    let code = processes.code(5_000).await;
+    let confirm = async {
+        let payment = asked(&terminal).await;
+        let body = json!({ "payment": payment });
+        terminal.post::<Value>("/v1/confirmations", &body, PATIENCE).await.expect("confirmed");
+    };
+    let (charged, ()) = tokio::join!(processes.charge("confirmed", &code), confirm);
+    assert_eq!((&charged["result"], &charged["payment"]["status"]), (&json!("paid"), &json!("succeeded")));
+    let code = processes.code(5_001).await;
+    let cancel = async {
+        let path = format!("/v1/confirmations/{}/cancel", asked(&terminal).await);
+        terminal.post::<Value>(&path, &json!({}), PATIENCE).await.expect("cancelled");
+    };
+    let (charged, ()) = tokio::join!(processes.try_charge("refused", &code), cancel);
+    assert_eq!(charged, None, "the till does not end with PAID");
+}
+
 fn refused(answer: Result<Session, ClientError>) -> String {
     let error = answer.expect_err("the interface refuses");
     error.problem().expect("a problem document").code.as_str().to_owned()

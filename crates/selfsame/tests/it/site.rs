@@ -136,6 +136,7 @@ pub fn new_site(mode: Mode) -> NewSite {
         currency: "EUR".parse().expect("a currency"),
         merchant_name: "Canteen".to_owned(),
         store_name: "Main hall".to_owned(),
+        limits: Vec::new(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use selfsame_api::sealing::FRAME_BYTES_MAX;
 use selfsame_api::verification::FRAMES_MAX;
 use selfsame_domain::sensor::SensorGrade;
+use selfsame_domain::site::Mode;
 use selfsame_domain::verification::Policy;
 use serde_json::{Value, json};
 
@@ -414,4 +415,42 @@ async fn identifiers_of_another_shape_are_refused() {
     body["sensor_grade"] = json!("finger");
     site.till.post("/v1/verifications", &body).await.refused(422, "sensor_grade_refused");
     assert_eq!(site.count("verifications"), 0);
+}
+
+/// Sends one press of a finger under this member number; answers the verification.
+async fn pressed(site: &TestSite, payer: &Payer, grade: SensorGrade, finger: u64) -> Value {
+    let body = json!({ "request_ref": site.reference(), "modality": "finger", "sensor_grade": grade,
+        "identifier": payer.by_member_number() });
+    let opened = site.till.post("/v1/verifications", &body).await.ok(201);
+    let sealing = Sealing::of(&opened, grade);
+    let body = samples_body(&site.till, &sealing, &[site.fresh_press(finger)]);
+    site.submit_body(&sealing.session, &body).await.ok(200)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn magic_member_numbers_end_as_the_table_says_on_test_sites() {
+    let site = TestSite::start().await;
+    let fault = json!({ "kind": "fault", "fault": "matcher_unavailable" });
+    let table = [
+        ("TEST-0000", decision("match"), "passed"),
+        ("TEST-0001", decision("no_match"), "capturing"),
+        ("TEST-0002", decision("ambiguous"), "failed"),
+        ("TEST-0003", decision("attack"), "failed"),
+        ("TEST-0004", fault, "capturing"),
+    ];
+    for (finger, (number, ending, state)) in (1..).zip(table) {
+        let payer = site.payer_with_number(finger, number, SensorGrade::Simulated).await;
+        // Somebody else's finger where it passes, the right one where it does not.
+        let pressing = if state == "passed" { 99 } else { finger };
+        let concluded = pressed(&site, &payer, SensorGrade::Simulated, pressing).await;
+        assert_eq!((&concluded["ending"], &concluded["state"]), (&ending, &json!(state)), "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_live_sites_magic_member_numbers_are_like_any_other() {
+    let site = TestSite::start_with(Setup { mode: Mode::Live, ..Setup::default() }).await;
+    let payer = site.payer_with_number(1, "TEST-0000", SensorGrade::Finger).await;
+    let stranger = pressed(&site, &payer, SensorGrade::Finger, 99).await;
+    assert_eq!(stranger["ending"], decision("no_match"));
 }

@@ -93,7 +93,7 @@ fn say(line: &Line) {
 
 /// The process that dies.
 async fn die(folder: &Path, point: u64) {
-    let site = Site::create(folder, Mode::Test).await;
+    let site = Site::create(folder, Mode::Test, Vec::new()).await;
     let account = site.payer("ada", 0).await;
     let mut codes = Vec::new();
     for _ in 0..4 {
@@ -147,7 +147,7 @@ async fn repeat(folder: &Path, run: &Run) -> End {
     store.take_over_slot(Duration::ZERO).await.unwrap().unwrap();
     store.release_slot().await.unwrap();
     let clock = noon();
-    let (_, base) = serve(folder, clock.clone()).await;
+    let (_, base, _) = serve(folder, clock.clone()).await;
     let [operator, merchant] = run.world.keys.clone().map(|key| bearer(&base, &key, &clock));
     check_books(&operator).await;
     let mut again = Vec::new();

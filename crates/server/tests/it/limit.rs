@@ -1,3 +1,7 @@
+use selfsame_domain::limit::Limits;
+use selfsame_domain::sensor::SensorGrade;
+use selfsame_domain::site::Mode;
+use selfsame_server::setup::default_limits;
 use serde_json::json;
 
 use crate::site::{Site, eur};
@@ -91,4 +95,25 @@ async fn subsidies_and_corrections_have_accounts_of_their_own() {
     };
     assert_eq!((of("subsidies"), of("adjustments"), of("cash")), (json!(-300), json!(-5), json!(-170)));
     site.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_begins_with_limits_by_sensor_grade() {
+    let site = Site::start_with(Mode::Test, default_limits(Mode::Test)).await;
+    let payer = site.payer("ada", 100_000).await;
+    for grade in SensorGrade::ALL {
+        let limits = site.operator.get(&format!("/v1/limits/grades/{grade}")).await.expect(200);
+        assert_eq!(limits, json!(Limits::default_for(*grade)), "{grade}");
+    }
+    let code = site.code(payer).await;
+    assert_eq!(site.charge(&code, "o1", 5_001).await.refusal(), (402, "limit_exceeded_single"));
+    site.charge(&code, "o1", 5_000).await.expect(201);
+    for order in ["o2", "o3", "o4"] {
+        site.paid(payer, order, 5_000).await;
+    }
+    let code = site.code(payer).await;
+    assert_eq!(site.charge(&code, "o5", 1).await.refusal(), (402, "limit_exceeded_day"));
+    let live = default_limits(Mode::Live);
+    assert!(live.iter().all(|(grade, _)| *grade != SensorGrade::Simulated));
+    assert_eq!(live.len() + 1, SensorGrade::ALL.len());
 }

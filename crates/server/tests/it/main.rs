@@ -1,6 +1,7 @@
 //! Payments over HTTP: the real router on a fresh database. A passed verification and a device key are written
 //! through the store's own transactions, so that no matcher is needed.
 
+mod bad_input;
 mod confirmation;
 mod crash;
 mod documents;

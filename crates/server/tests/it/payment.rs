@@ -208,6 +208,24 @@ async fn magic_amounts_end_as_the_table_says_on_test_sites() {
     assert_eq!(site.charge(&code, "lost", 4_403).await.refusal(), (503, "outcome_unknown"));
     let found = site.merchant.get("/v1/payments?order_ref=lost").await.expect(200);
     assert_eq!(found["status"], "succeeded");
+    let code = site.code(payer).await;
+    assert_eq!(site.charge(&code, "asked", 4_406).await.refusal(), (402, "confirmation_unavailable"));
+    site.operator.put(&format!("/v1/accounts/{payer}/pin"), json!({ "pin": "2580" })).await.expect(200);
+    let asked = site.charge(&code, "asked", 4_406).await.expect(202);
+    assert_eq!(asked["status"], "requires_action");
+    let confirmation = json!({ "payment": asked["id"], "pin": "2580" });
+    site.till.post("/v1/confirmations", confirmation).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_live_sites_magic_amounts_are_like_any_other() {
+    let site = Site::start_in(Mode::Live).await;
+    let payer = site.payer("ada", 100_000).await;
+    site.operator.put(&format!("/v1/accounts/{payer}/pin"), json!({ "pin": "2580" })).await.expect(200);
+    for minor in 4_401..=4_406 {
+        site.paid(payer, &format!("o{minor}"), minor).await;
+    }
+    assert_eq!(site.balance(payer).await, (100_000 - (4_401..=4_406).sum::<i64>(), 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,4 +247,39 @@ async fn each_key_reaches_its_own_routes_only() {
     let refund = json!({ "refund_ref": "r1", "payment": id, "amount": eur(1) });
     assert_eq!(other.post("/v1/refunds", refund).await.status, 404);
     assert_eq!(site.operator.get(&format!("/v1/payments/{id}")).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_attempts_name_terminal_merchant_and_store_as_far_as_they_are_known() {
+    let site = Site::start().await;
+    let payer = site.payer("ada", 2_000).await;
+    site.operator.put(&format!("/v1/accounts/{payer}/pin"), json!({ "pin": "2580" })).await.expect(200);
+    let code = site.code(payer).await;
+    assert_eq!(site.charge(&code, "o1", 2_001).await.refusal(), (402, "insufficient_funds"));
+    site.operator.put("/v1/limits/site", json!({ "step_up_above_minor": 1 })).await.expect(200);
+    let waiting = site.charge(&code, "o1", 100).await.expect(202);
+    let wrong = json!({ "payment": waiting["id"], "pin": "0852" });
+    assert_eq!(site.till.post("/v1/confirmations", wrong).await.refusal(), (422, "pin_wrong"));
+    let gesture = json!({ "payment": waiting["id"] });
+    assert_eq!(site.till.post("/v1/confirmations", gesture).await.refusal(), (422, "pin_required"));
+    let refund = json!({ "refund_ref": "r1", "payment": waiting["id"], "amount": eur(1) });
+    assert_eq!(site.merchant.post("/v1/refunds", refund).await.refusal(), (409, "invalid_state"));
+    let unknown = PaymentCode::from_random(Prefix::default_for(Mode::Test), &[7; 4]).unwrap();
+    assert_eq!(site.charge(unknown.expose(), "o2", 1).await.refusal(), (422, "code_not_found"));
+    // What is refused is written with the next batch.
+    site.top_up(payer, "t1", 1).await.expect(201);
+    let attempts = site.operator.get("/v1/attempts?limit=100").await.expect(200);
+    let (terminal, merchant, store) = (json!(site.terminal), json!(site.merchant_id), json!(site.store_id));
+    let of = |reason: &str| {
+        let data = attempts["data"].as_array().unwrap();
+        data.iter().find(|attempt| attempt["reason"] == reason).unwrap_or_else(|| panic!("{attempts}"))
+    };
+    for reason in ["insufficient_funds", "pin_wrong", "pin_required", "invalid_state"] {
+        let attempt = of(reason);
+        let named = (&attempt["terminal"], &attempt["merchant"], &attempt["store"]);
+        assert_eq!(named, (&terminal, &merchant, &store), "{reason}");
+    }
+    // Nobody can say where a code that does not exist came from.
+    let unknown = of("code_not_found");
+    assert_eq!((&unknown["merchant"], &unknown["terminal"]), (&merchant, &json!(null)));
 }

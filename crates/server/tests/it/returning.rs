@@ -113,3 +113,27 @@ async fn an_undo_is_at_once_or_waits_for_the_merchant() {
     assert_eq!(foreign.status, 404);
     site.check_books().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verified_payer_takes_a_payment_back_at_the_terminal_and_nobody_elses() {
+    let site = Site::start().await;
+    let (payer, stranger) = (site.payer("ada", 1_000).await, site.payer("bob", 0).await);
+    let terms = json!({ "undo_minutes": 5, "fee": 0 });
+    site.operator.put(&format!("/v1/merchants/{}/terms", site.merchant_id), terms).await.expect(200);
+    let payment = site.charge(&site.code(payer).await, "o1", 100).await.expect(201);
+    let receipt = &payment["receipt"];
+    let undo = |verification| {
+        let (till, body) = (site.till.clone(), json!({ "verification": verification, "receipt": receipt }));
+        async move { till.post("/v1/undos", body).await }
+    };
+    assert_eq!(undo(site.pass(stranger).await).await.refusal(), (404, "not_found"));
+    assert_eq!(site.balance(payer).await, (900, 0));
+    let undone = undo(site.pass(payer).await).await.expect(201);
+    assert_eq!((&undone["id"], &undone["returned_minor"]), (&payment["id"], &json!(100)));
+    assert!(undo(site.pass(payer).await).await.status < 300);
+    assert_eq!(site.balance(payer).await, (1_000, 0));
+    let later = site.pass(payer).await;
+    site.advance(301).await;
+    assert_eq!(undo(later).await.refusal(), (403, "verification_required"));
+    site.check_books().await;
+}

@@ -1,6 +1,6 @@
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::site::{Site, eur};
+use crate::site::{Caller, Site, eur};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_period_is_closed_approved_by_a_second_person_and_paid() {
@@ -55,4 +55,61 @@ async fn a_period_is_closed_approved_by_a_second_person_and_paid() {
     let listed = site.merchant.get("/v1/settlements?limit=1").await.expect(200);
     assert_eq!((&listed["data"][0]["id"], &listed["has_more"]), (&next["id"], &json!(true)));
     site.check_books().await;
+}
+
+/// One day, in seconds.
+const DAY: u64 = 24 * 3600;
+
+async fn settlements(of: &Caller) -> Vec<Value> {
+    of.get("/v1/settlements").await.expect(200)["data"].as_array().unwrap().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_clock_closes_each_business_day_once_and_two_people_agree_to_the_payout() {
+    let site = Site::start().await;
+    let payer = site.payer("ada", 100_000).await;
+    site.paid(payer, "o1", 700).await;
+    // Eleven hours past noon it is the same day.
+    site.advance(11 * 3600).await;
+    assert_eq!(settlements(&site.merchant).await, Vec::<Value>::new());
+    site.advance(3600).await;
+    let first = settlements(&site.merchant).await;
+    assert_eq!(first.len(), 1);
+    assert_eq!((&first[0]["state"], &first[0]["closing_minor"]), (&json!("closed"), &json!(700)));
+    site.paid(payer, "o2", 50).await;
+    site.advance(60).await;
+    assert_eq!(settlements(&site.merchant).await, first, "the new day is not over");
+    let path = format!("/v1/settlements/{}", first[0]["id"].as_str().unwrap());
+    site.operator.post(&format!("{path}/approve"), json!({})).await.expect(200);
+    let same = site.operator.post(&format!("{path}/pay"), json!({})).await;
+    assert_eq!(same.refusal(), (403, "same_person"));
+    let second = site.second_person().await;
+    assert_eq!(second.post(&format!("{path}/pay"), json!({})).await.expect(200)["state"], "paid");
+    site.advance(DAY).await;
+    let later = settlements(&site.merchant).await;
+    assert_eq!((later.len(), &later[0]["opening_minor"]), (2, &json!(700)));
+    assert_eq!((&later[0]["goods_minor"], &later[0]["payouts_minor"]), (&json!(50), &json!(-700)));
+    // A day on which nothing happened has no statement.
+    site.advance(DAY).await;
+    assert_eq!(settlements(&site.merchant).await.len(), 2);
+    site.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_starts_closes_the_days_that_were_missed_and_another_one_nothing_more() {
+    let site = Site::start().await;
+    let payer = site.payer("ada", 100_000).await;
+    site.paid(payer, "o1", 700).await;
+    // The first server ends on that day; the others start three days later on the same files, one after the other.
+    let second = site.another_server(3 * DAY).await;
+    let mut found = settlements(&second.merchant).await;
+    while found.is_empty() {
+        found = settlements(&second.merchant).await;
+    }
+    let third = second.another_server(60).await;
+    // Looks for what is due before it answers, as the round at its start does.
+    third.advance(1).await;
+    assert_eq!(settlements(&third.merchant).await, found);
+    assert_eq!((found.len(), &found[0]["closing_minor"]), (1, &json!(700)));
+    third.check_books().await;
 }

@@ -11,7 +11,7 @@ use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_domain::id::{AccountId, KeyId, MerchantId, StoreId, TerminalId, VerificationId};
-use selfsame_domain::limit::BusinessDay;
+use selfsame_domain::limit::{BusinessDay, Limits};
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::site::Mode;
 use selfsame_domain::terminal::Purpose;
@@ -23,6 +23,7 @@ use selfsame_store::{Lookup, NewVerification, Store, Terminal, Verification};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
 /// Longer than the server ever takes to answer.
@@ -100,9 +101,11 @@ pub(crate) struct Site {
     pub(crate) till: Caller,
     pub(crate) merchant_id: MerchantId,
     pub(crate) terminal: TerminalId,
-    store_id: StoreId,
+    pub(crate) store_id: StoreId,
     clock: TestClock,
-    folder: Option<tempfile::TempDir>,
+    device: Arc<DeviceKey>,
+    serving: AbortHandle,
+    folder: Option<Arc<tempfile::TempDir>>,
 }
 
 pub(crate) type TestClock = Arc<AdvancingClock<SystemClock>>;
@@ -135,13 +138,12 @@ fn config(folder: &Path, listen: SocketAddr) -> Config {
     }
 }
 
-/// A server on the site of this folder; answers its store and its address.
-pub(crate) async fn serve(folder: &Path, clock: TestClock) -> (Arc<Store>, String) {
+/// A server on the site of this folder; answers its store, its address, and what ends it.
+pub(crate) async fn serve(folder: &Path, clock: TestClock) -> (Arc<Store>, String, AbortHandle) {
     let config = config(folder, "127.0.0.1:0".parse().unwrap());
     let server = Server::bind(config, clock).await.unwrap();
-    let served = (server.store(), format!("http://{}", server.address()));
-    tokio::spawn(server.serve(std::future::pending()));
-    served
+    let (store, base) = (server.store(), format!("http://{}", server.address()));
+    (store, base, tokio::spawn(server.serve(std::future::pending())).abort_handle())
 }
 
 pub(crate) fn bearer(base: &str, key: &str, clock: &TestClock) -> Caller {
@@ -155,23 +157,28 @@ impl Site {
     }
 
     pub(crate) async fn start_in(mode: Mode) -> Self {
+        Self::start_with(mode, Vec::new()).await
+    }
+
+    pub(crate) async fn start_with(mode: Mode, limits: Vec<(SensorGrade, Limits)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let site = Self::create(folder.path(), mode).await;
-        Self { folder: Some(folder), ..site }
+        let site = Self::create(folder.path(), mode, limits).await;
+        Self { folder: Some(Arc::new(folder)), ..site }
     }
 
     /// In a folder that somebody else looks after.
-    pub(crate) async fn create(folder: &Path, mode: Mode) -> Self {
+    pub(crate) async fn create(folder: &Path, mode: Mode, limits: Vec<(SensorGrade, Limits)>) -> Self {
         let clock = noon();
         let new = NewSite {
             mode,
             currency: "EUR".parse().unwrap(),
             merchant_name: "North Canteen".to_owned(),
             store_name: "Main hall".to_owned(),
+            limits,
         };
         let (site, keys) = (folder.join("site.db"), folder.join("keys.db"));
         let created = create_site(&site, &keys, new, clock.now()).await.unwrap();
-        let (store, base) = serve(folder, clock.clone()).await;
+        let (store, base, serving) = serve(folder, clock.clone()).await;
         let device = SigningKey::from_bytes(&random());
         let code: String =
             created.till.activation_code.0.chars().filter(char::is_ascii_alphanumeric).collect();
@@ -179,8 +186,8 @@ impl Site {
         let public_key = device.verifying_key().to_bytes();
         let terminal = created.till.terminal;
         store.activate_terminal(terminal, hash, key_id, public_key, clock.now()).await.unwrap().unwrap();
-        let device = DeviceKey { key_id: key_id.to_string(), signing_key: device };
-        let till = Client::tcp(&base, Credentials::Device(Arc::new(device)), clock.clone());
+        let device = Arc::new(DeviceKey { key_id: key_id.to_string(), signing_key: device });
+        let till = Client::tcp(&base, Credentials::Device(device.clone()), clock.clone());
         Self {
             operator: bearer(&base, &created.operator_key.0, &clock),
             merchant: bearer(&base, &created.merchant_key.0, &clock),
@@ -192,7 +199,35 @@ impl Site {
             store,
             base,
             clock,
+            device,
+            serving,
             folder: None,
+        }
+    }
+
+    /// Another server on the same files, whose clock is ahead by so much. The one before is gone without a word.
+    pub(crate) async fn another_server(&self, ahead_seconds: u64) -> Self {
+        self.serving.abort();
+        let clock = Arc::new(AdvancingClock::new(SystemClock));
+        clock.advance(self.clock.now().since(clock.now()) + Duration::from_secs(ahead_seconds));
+        let folder = self.folder.clone().expect("a folder of its own");
+        let (store, base, serving) = serve(folder.path(), clock.clone()).await;
+        let [operator, merchant] = [0, 1].map(|key| bearer(&base, &self.keys[key], &clock));
+        let till = Client::tcp(&base, Credentials::Device(self.device.clone()), clock.clone());
+        Self {
+            store,
+            base,
+            operator,
+            merchant,
+            till: Caller(till),
+            merchant_id: self.merchant_id,
+            terminal: self.terminal,
+            store_id: self.store_id,
+            clock,
+            device: self.device.clone(),
+            keys: self.keys.clone(),
+            serving,
+            folder: Some(folder),
         }
     }
 

@@ -145,8 +145,15 @@ fn load_merchant(tx: &Transaction<'_>, merchant: MerchantId, state: &mut State) 
     Ok(())
 }
 
-/// A payer with limits. The rows of the day, and whether a PIN is set, are read only where a limit asks for them.
-fn load_payer(tx: &Transaction<'_>, code: &Code, state: &mut State, now: Timestamp) -> Result<()> {
+/// A payer with limits. The rows of the day, and whether a PIN is set, are read only where a limit or a charge of the
+/// batch asks for them.
+fn load_payer(
+    tx: &Transaction<'_>,
+    code: &Code,
+    state: &mut State,
+    asks_payer: bool,
+    now: Timestamp,
+) -> Result<()> {
     if state.payers.contains_key(&code.account) {
         return Ok(());
     }
@@ -155,7 +162,7 @@ fn load_payer(tx: &Transaction<'_>, code: &Code, state: &mut State, now: Timesta
     let mut payer = Payer { limits, guardian, ..Payer::default() };
     let terms = &state.terms;
     let layers = [&terms.site, &payer.limits, &payer.guardian].into_iter().chain(terms.by_grade.values());
-    let (mut needs_spending, mut needs_pin) = (false, false);
+    let (mut needs_spending, mut needs_pin) = (false, asks_payer);
     for limits in layers {
         needs_spending |= limits.needs_spending();
         needs_pin |= limits.step_up_above_minor.is_some();
@@ -178,6 +185,8 @@ fn load_payer(tx: &Transaction<'_>, code: &Code, state: &mut State, now: Timesta
 pub(crate) fn load(tx: &Transaction<'_>, requests: &[Request], now: Timestamp) -> Result<State> {
     let mut state = State::new(load_slot(tx)?, load_currency(tx)?);
     state.terms = load_terms(tx)?;
+    let asks_payer =
+        requests.iter().any(|request| matches!(request, Request::Charge(charge) if charge.ask_payer));
     for request in requests {
         if let Some(key) = request.idempotency_key()
             && let Some(payment) = find_by_key(tx, &key)?
@@ -196,7 +205,7 @@ pub(crate) fn load(tx: &Transaction<'_>, requests: &[Request], now: Timestamp) -
             && let Some(code) = load_code(tx, charge.merchant, charge.code)?
         {
             load_wallets_of(tx, code.account, &mut state)?;
-            load_payer(tx, &code, &mut state, now)?;
+            load_payer(tx, &code, &mut state, asks_payer, now)?;
             state.codes.insert((charge.merchant, charge.code), code);
         }
     }
