@@ -13,7 +13,6 @@ const FULL: i32 = 13;
 const IOERR_WRITE: i32 = 10 | (3 << 8);
 
 /// The transaction that faults are for unless another one is named.
-#[cfg(feature = "faults")]
 const PAYMENTS: &str = "payments_post";
 
 /// How a transaction fails.

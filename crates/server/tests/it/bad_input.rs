@@ -32,7 +32,7 @@ impl Shop {
     }
 
     /// The code still pays all that the payer has: nothing was moved, held or used up.
-    async fn is_untouched(self) {
+    async fn assert_untouched(self) {
         assert_eq!(self.site.balance(self.payer).await, (BALANCE, 0));
         self.charge("in-the-end", eur(BALANCE)).await.expect(201);
         self.site.check_books().await;
@@ -40,7 +40,7 @@ impl Shop {
 }
 
 /// Amounts that are none, in every place that takes one.
-async fn is_no_amount(minor: Value) {
+async fn refused_everywhere(minor: Value) {
     let shop = Shop::open().await;
     let amount = json!({ "minor": minor, "currency": "EUR" });
     let site = &shop.site;
@@ -63,28 +63,28 @@ async fn is_no_amount(minor: Value) {
     for (path, body) in bodies {
         assert_eq!(site.operator.post(path, body).await.refusal(), (400, "invalid_request"), "{path}");
     }
-    shop.is_untouched().await;
+    shop.assert_untouched().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_amount_of_zero_is_refused() {
-    is_no_amount(json!(0)).await;
+    refused_everywhere(json!(0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_negative_amount_is_refused() {
-    is_no_amount(json!(-1)).await;
-    is_no_amount(json!(i64::MIN)).await;
+    refused_everywhere(json!(-1)).await;
+    refused_everywhere(json!(i64::MIN)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_amount_of_2_to_the_63_is_refused() {
-    is_no_amount(json!(1_u64 << 63)).await;
+    refused_everywhere(json!(1_u64 << 63)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fraction_of_a_minor_unit_is_refused() {
-    is_no_amount(json!(1.5)).await;
+    refused_everywhere(json!(1.5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn a_wrong_currency_is_refused() {
     let top_up = json!({ "top_up_ref": "t1", "account": shop.payer, "amount": dollars });
     let refused = shop.site.operator.post("/v1/top-ups", top_up).await;
     assert_eq!(refused.refusal(), (404, "not_found"), "an account has no wallet in another currency");
-    shop.is_untouched().await;
+    shop.assert_untouched().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,5 +187,5 @@ async fn parts_that_do_not_add_up_are_refused() {
         let refused = shop.site.merchant.post("/v1/payments", body).await;
         assert_eq!(refused.refusal(), (422, "parts_do_not_add_up"), "{parts}");
     }
-    shop.is_untouched().await;
+    shop.assert_untouched().await;
 }
