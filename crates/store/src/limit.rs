@@ -77,30 +77,15 @@ const LIMIT_COLUMNS: &str =
     "payment_minor_max, day_minor_max, day_count_max, step_up_above_minor, from_minute,
      to_minute, categories_blocked";
 
-pub(crate) fn load_limits(tx: &Transaction<'_>, layer: &str, subject: &str) -> Result<Limits> {
+/// One layer. Asked twice for a payer, and not once with `layer in (...)`: for the list SQLite makes a table each time.
+pub(crate) fn load_limits(tx: &Transaction<'_>, layer: Layer) -> Result<Limits> {
+    let (layer, subject) = layer.key();
     let sql = format!("select {LIMIT_COLUMNS} from limits where layer = ?1 and subject = ?2");
     let found = tx
         .prepare_cached(&sql)?
         .query_row(params![layer, subject], |found| read_limits(found, 0))
         .optional()?;
     Ok(found.unwrap_or_default())
-}
-
-/// The limits of an account, and those that its guardian set, in one look.
-pub(crate) fn load_payer_limits(tx: &Transaction<'_>, account: &str) -> Result<(Limits, Limits)> {
-    let sql = format!(
-        "select layer, {LIMIT_COLUMNS}
-         from limits
-         where layer in ('account', 'guardian') and subject = ?1"
-    );
-    let mut statement = tx.prepare_cached(&sql)?;
-    let mut layers = statement.query(params![account])?;
-    let (mut own, mut guardian) = (Limits::default(), Limits::default());
-    while let Some(found) = layers.next()? {
-        let limits = read_limits(found, 1)?;
-        if found.get::<_, String>(0)? == "account" { own = limits } else { guardian = limits }
-    }
-    Ok((own, guardian))
 }
 
 pub(crate) fn load_rules(tx: &Transaction<'_>) -> Result<Rules> {
@@ -140,8 +125,7 @@ pub(crate) fn load_terms(tx: &Transaction<'_>) -> Result<Terms> {
 impl Store {
     /// One layer of limits; nothing is limited where nothing was set.
     pub async fn limits(&self, layer: Layer) -> std::result::Result<Limits, StoreError> {
-        let (layer, subject) = layer.key();
-        self.readers.read("limits_read", move |tx| load_limits(tx, layer, &subject)).await
+        self.readers.read("limits_read", move |tx| load_limits(tx, layer)).await
     }
 
     /// Replaces one layer of limits. Holds from the next batch on.

@@ -13,7 +13,7 @@ use selfsame_domain::time::Timestamp;
 use crate::account::{WALLET_COLUMNS, read_wallet};
 use crate::error::Result;
 use crate::ledger::rows;
-use crate::limit::{load_payer_limits, load_terms};
+use crate::limit::{Layer, load_limits, load_terms};
 use crate::row;
 use crate::site::load_currency;
 use crate::slot::load_slot;
@@ -158,7 +158,8 @@ fn load_payer(
         return Ok(());
     }
     let id = code.account.to_string();
-    let (limits, guardian) = load_payer_limits(tx, &id)?;
+    let limits = load_limits(tx, Layer::Account(code.account))?;
+    let guardian = load_limits(tx, Layer::Guardian(code.account))?;
     let mut payer = Payer { limits, guardian, ..Payer::default() };
     let terms = &state.terms;
     let layers = [&terms.site, &payer.limits, &payer.guardian].into_iter().chain(terms.by_grade.values());
