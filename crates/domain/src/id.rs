@@ -45,8 +45,24 @@ fn write_text(f: &mut fmt::Formatter<'_>, prefix: &str, value: u128) -> fmt::Res
     for (place, character) in text.iter_mut().rev().enumerate() {
         *character = ALPHABET[((value >> (place * 5)) & 31) as usize];
     }
-    write!(f, "{prefix}_{}", str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    f.write_str(prefix)?;
+    f.write_str("_")?;
+    f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
 }
+
+/// What a byte stands for that is no character of the alphabet.
+const NO_DIGIT: u8 = 0xff;
+
+/// Digits by their character. A ledger row has a dozen ids, and each is read and written with every payment.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut digit = 0;
+    while digit < ALPHABET.len() {
+        digits[ALPHABET[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    digits
+};
 
 fn parse_text(prefix: &'static str, text: &str) -> Result<u128, IdError> {
     let rest = text.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'));
@@ -57,8 +73,8 @@ fn parse_text(prefix: &'static str, text: &str) -> Result<u128, IdError> {
         return Err(malformed());
     }
     rest.bytes().try_fold(0u128, |value, character| {
-        let digit = ALPHABET.iter().position(|known| *known == character).ok_or_else(malformed)?;
-        Ok((value << 5) | digit as u128)
+        let digit = DIGITS[usize::from(character)];
+        if digit == NO_DIGIT { Err(malformed()) } else { Ok((value << 5) | u128::from(digit)) }
     })
 }
 
