@@ -11,6 +11,7 @@ type Migrations = &'static [&'static str];
 pub(crate) const SITE: Migrations = &[
     include_str!("../migrations/site/0001_create_site.sql"),
     include_str!("../migrations/site/0002_add_lease.sql"),
+    include_str!("../migrations/site/0003_keep_timings_in_one_row.sql"),
 ];
 
 /// The subject keys.

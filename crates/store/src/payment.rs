@@ -61,27 +61,21 @@ fn known(tx: &Transaction<'_>, payment: PaymentId) -> Result<Option<Known>> {
 }
 
 fn timings_of(tx: &Transaction<'_>, payment: PaymentId) -> Result<Timings> {
-    let mut timings = Timings::default();
-    let mut statement =
-        tx.prepare_cached("select stage, duration_us from payment_timings where payment_id = ?1")?;
-    let mut stages = statement.query(params![payment.to_string()])?;
-    while let Some(stage) = stages.next()? {
-        timings.add(row::text(stage, 0)?, Duration::from_micros(row::integer(stage, 1)?));
-    }
-    Ok(timings)
+    let found = tx
+        .prepare_cached("select timings from payment_timings where payment_id = ?1")?
+        .query_row(params![payment.to_string()], |found| row::optional_json(found, 0))
+        .optional()?;
+    Ok(found.flatten().unwrap_or_default())
 }
 
 fn save_timings(tx: &Transaction<'_>, timings: &[(PaymentId, Timings)]) -> Result<()> {
     let mut statement = tx.prepare_cached(
-        "insert into payment_timings (payment_id, stage, duration_us)
-         values (?1, ?2, ?3)
-         on conflict (payment_id, stage) do nothing",
+        "insert into payment_timings (payment_id, timings)
+         values (?1, ?2)
+         on conflict (payment_id) do nothing",
     )?;
     for (payment, timings) in timings {
-        for (stage, duration) in timings.iter() {
-            let duration_us = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-            statement.execute(params![payment.to_string(), stage.as_str(), duration_us])?;
-        }
+        statement.execute(params![payment.to_string(), row::json(timings)])?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Schema versions and the two files.
 
 use rusqlite::Connection;
+use selfsame_domain::timing::{Stage, Timings};
 use selfsame_store::{AccountCreated, Store, StoreError};
 
 use crate::{Files, account, make_account, tables};
@@ -83,7 +84,9 @@ async fn a_site_of_the_first_version_is_brought_up_to_date_with_all_that_it_hold
         "insert into site (id, mode, currency, created_at) values (1, 'test', 'EUR', 0);
          insert into slots (slot, epoch, sequence, hash) values (0, 5, 0, zeroblob(32));
          insert into accounts (id, request_ref, request_mac, state, profile, created_at, updated_by)
-         values ('{id}', 'a', zeroblob(32), 'active', zeroblob(40), 0, 'test')"
+         values ('{id}', 'a', zeroblob(32), 'active', zeroblob(40), 0, 'test');
+         insert into payment_timings (payment_id, stage, duration_us)
+         values ('pay_1', 'queue', 7), ('pay_1', 'commit', 4000), ('pay_2', 'load', 0)"
     );
     database.execute_batch(&rows).expect("rows of that version");
     drop(database);
@@ -93,6 +96,15 @@ async fn a_site_of_the_first_version_is_brought_up_to_date_with_all_that_it_hold
     // Nobody of that version shows himself, so nobody is waited for.
     let century = std::time::Duration::from_secs(100 * 366 * 24 * 3600);
     assert_eq!(store.take_over_slot(century).await.expect("it is written"), Some(6));
+    let timings = |payment: &str| {
+        let sql = "select timings from payment_timings where payment_id = ?1";
+        let database = Connection::open(files.site()).expect("the file opens");
+        let text: String = database.query_row(sql, [payment], |row| row.get(0)).expect("its row");
+        let timings: Timings = serde_json::from_str(&text).expect("stages as JSON");
+        timings.iter().map(|(stage, duration)| (stage, duration.as_micros())).collect::<Vec<_>>()
+    };
+    assert_eq!(timings("pay_1"), [(Stage::Queue, 7), (Stage::Commit, 4_000)]);
+    assert_eq!(timings("pay_2"), [(Stage::Load, 0)]);
     let fresh = Files::new();
     drop(fresh.open());
     assert_eq!(tables(&files.site()), tables(&fresh.site()));
