@@ -35,7 +35,7 @@ pub(crate) fn advance(tx: &Transaction<'_>, before: &Slot, after: &Slot) -> Resu
 /// row without one is refused.
 ///
 /// One row of values and not `insert ... select`: for that SQLite copies each page it touches to a journal of the
-/// statement first, more than all the rest that a payment writes (ADR 0018).
+/// statement first, more than all the rest that a payment writes (ADR 0019).
 pub(crate) fn insert_row(tx: &Transaction<'_>, chained: &ChainedRow, epoch: u64) -> Result<()> {
     let row = &chained.row;
     let inserted = tx
