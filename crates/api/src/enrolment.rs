@@ -1,6 +1,8 @@
 //! Enrolment at a desk: with a consent in force, several samples of one finger or face become templates.
 
 pub use selfsame_domain::enrolment::EnrolmentState;
+use std::ops::RangeInclusive;
+
 use selfsame_domain::id::{AccountId, ConsentId, EnrolmentId, TerminalId};
 use selfsame_domain::sensor::Modality;
 use selfsame_domain::time::Timestamp;
@@ -9,8 +11,14 @@ use utoipa::ToSchema;
 
 use crate::bytes::Bytes;
 
-/// Fewest and most samples of an enrolment.
-pub const ENROLMENT_SAMPLES: std::ops::RangeInclusive<usize> = 2..=5;
+/// Fewest and most samples of an enrolment: two presses make up for one that lies badly; a face needs a third picture to
+/// be known in more than one pose.
+pub fn enrolment_samples(modality: Modality) -> RangeInclusive<usize> {
+    match modality {
+        Modality::Finger => 2..=5,
+        Modality::Face => 3..=5,
+    }
+}
 
 /// `POST /v1/enrolments` (operator): opens an enrolment that one desk terminal may send samples to.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use selfsame_api::bytes::Bytes;
-use selfsame_api::enrolment::{ENROLMENT_SAMPLES, Enrolment, NewEnrolment};
+use selfsame_api::enrolment::{Enrolment, NewEnrolment, enrolment_samples};
 use selfsame_api::matcher::{
     ComparisonRequest, ComparisonResponse, ExtractionRequest, ExtractionResponse, Probe, SealedTemplate,
     WrappedKey,
@@ -135,7 +135,7 @@ async fn submit(
     request: Signed,
 ) -> Result<Json<Enrolment>, Problem> {
     let samples: Samples = request.json()?;
-    check_samples(&samples, &ENROLMENT_SAMPLES)?;
+    check_samples(&samples, &enrolment_samples(samples.modality))?;
     check_grade(&app, samples.modality, samples.sensor_grade)?;
     let terminal = request.terminal.terminal;
     let nonce = samples.nonce.0.clone();

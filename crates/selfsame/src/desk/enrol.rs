@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use selfsame_api::client::{Client, ClientError};
-use selfsame_api::enrolment::{ENROLMENT_SAMPLES, Enrolment, EnrolmentState, NewEnrolment};
+use selfsame_api::enrolment::{Enrolment, EnrolmentState, NewEnrolment, enrolment_samples};
 use selfsame_api::problem::ProblemCode;
 use selfsame_api::serve::{bind_unix, serve_unix};
 use selfsame_biometrics::synthetic::Master;
@@ -168,11 +168,12 @@ impl Enrol {
             (0, images) => images,
             (presses, _) => presses,
         };
-        if ENROLMENT_SAMPLES.contains(&wanted) {
+        let samples = enrolment_samples(self.modality());
+        if samples.contains(&wanted) {
             return Ok(wanted);
         }
-        let (fewest, most) = (ENROLMENT_SAMPLES.start(), ENROLMENT_SAMPLES.end());
-        Err(Usage(format!("an enrolment takes {fewest} to {most} samples, not {wanted}")).into())
+        let (fewest, most) = (samples.start(), samples.end());
+        Err(Usage(format!("such an enrolment takes {fewest} to {most} samples, not {wanted}")).into())
     }
 
     fn can_press_again(&self) -> bool {
@@ -261,8 +262,8 @@ async fn take_presses(
         let captured = tokio::time::timeout(PRESS_TIMEOUT, source.capture(None, guide)).await;
         let captured =
             captured.context("nobody touched the reader or looked into the camera within a minute")??;
-        // Of a face one frame is enrolled per pose: the last, when the payer had settled.
-        samples.extend(captured.into_iter().next_back());
+        // Of a face one frame is enrolled per pose: the best, which comes first.
+        samples.extend(captured.into_iter().next());
     }
     stopper.stop();
     if let Some(serving) = serving {

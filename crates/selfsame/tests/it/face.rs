@@ -179,6 +179,18 @@ async fn a_face_pays_by_a_photo_that_was_not_enrolled_and_nobody_elses_does() {
 }
 
 #[tokio::test]
+async fn two_pictures_are_too_few_to_enrol_a_face() {
+    if !is_ready() {
+        return;
+    }
+    let site = face_site().await;
+    let person = site.person(1).await;
+    let payer = Payer { consent: site.consent(&person.account).await, ..person };
+    let refused = site.submit_face_enrolment(&payer, &photos(0)[..2]).await.expect_err("two are too few");
+    assert!(refused.to_string().contains("invalid_request"), "{refused}");
+}
+
+#[tokio::test]
 async fn an_attack_is_one_and_its_evidence_is_kept() {
     if !is_ready() {
         return;
