@@ -30,8 +30,11 @@ const PAYERS: usize = 10_000;
 const BALANCE_MINOR: i64 = 100_000_000;
 
 /// More codes than any machine we know uses in a second, by what is in flight.
-const CODES_PER_SECOND: usize = 16_000;
+const CODES_PER_SECOND: usize = 24_000;
 const CODES_PER_SECOND_ALONE: usize = 2_500;
+
+/// Between one code and the next: as fast as they are charged.
+const CODE_GAP: Duration = Duration::from_micros(100);
 
 /// Codes of one transaction.
 const CHUNK: usize = 5_000;
@@ -128,7 +131,8 @@ impl World {
         self.codes(per_second.min(CODES_PER_SECOND) * usize::try_from(seconds)?).await
     }
 
-    /// So many codes, over all payers and merchants in turn.
+    /// So many codes, over all merchants in turn and payers as they come. Issued one after the other: ids begin with
+    /// their time, and a thousand of one millisecond would lie in the indexes as no till ever writes them.
     pub async fn codes(&mut self, count: usize) -> anyhow::Result<Vec<Ready>> {
         let now = SystemClock.now();
         let secrets = secrets();
@@ -137,15 +141,16 @@ impl World {
             let mut seeds = Vec::new();
             for _ in 0..CHUNK.min(count - ready.len()) {
                 let at = self.places[self.next % self.places.len()];
-                let account = self.payers[self.next % self.payers.len()];
+                let issued_at = now + CODE_GAP * u32::try_from(self.next)?;
                 self.next += 1;
                 let values = [u64::from_le_bytes(random()), u64::from_le_bytes(random())];
+                let account = self.payers[(values[0] % self.payers.len() as u64) as usize];
                 let code = PaymentCode::from_random(Prefix::default_for(Mode::Test), &values);
                 let code = code.context("two random numbers in a row were above the limit")?;
                 let mac = CodeMac(code_mac(&secrets, &code));
                 seeds.push(SeedCode {
-                    verification: VerificationId::new(now, random()),
-                    code: PaymentCodeId::new(now, random()),
+                    verification: VerificationId::new(issued_at, random()),
+                    code: PaymentCodeId::new(issued_at, random()),
                     mac,
                     account,
                     at,
