@@ -1,8 +1,8 @@
 //! Enrolment at a desk: with a consent in force, several samples of one finger or face become templates.
 
-pub use selfsame_domain::enrolment::EnrolmentState;
 use std::ops::RangeInclusive;
 
+pub use selfsame_domain::enrolment::EnrolmentState;
 use selfsame_domain::id::{AccountId, ConsentId, EnrolmentId, TerminalId};
 use selfsame_domain::sensor::Modality;
 use selfsame_domain::time::Timestamp;

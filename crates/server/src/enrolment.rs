@@ -159,7 +159,6 @@ async fn submit(
                 reason: problem.code.as_str().to_owned(),
                 terminal: Some(terminal),
                 merchant: None,
-                store: None,
                 account: Some(stored.account),
             };
             app.store.record_attempt(attempt).await.or_problem()?;

@@ -1,6 +1,6 @@
 //! What happens by itself: open payments end at their time, settlements are closed at the end of the business day, and
-//! merchants' balances are rolled up. Payments wait for
-//! none of it, and none of it decides anything that a payment would not have found out itself.
+//! merchants' balances are rolled up. Payments wait for none of it, and none of it decides anything that a payment would
+//! not have found out itself.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use selfsame_api::ledger::{Attempt, Attempts, Chain, ChainSlot, LedgerRows, Tria
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, Query};
 use selfsame_domain::ledger::export::ExportedRow;
-use selfsame_store::STREAM_ROWS_MAX;
+use selfsame_store::{RecordedAttempt, STREAM_ROWS_MAX};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -91,14 +91,14 @@ async fn attempts(
         return Err(invalid(format_args!("`limit` must be 1 to {ATTEMPTS_MAX}")));
     }
     let attempts = app.store.attempts(page.limit).await.or_problem()?;
-    let wire = |attempt: selfsame_store::Attempt| Attempt {
+    let wire = |RecordedAttempt { attempt, store }: RecordedAttempt| Attempt {
         id: attempt.id,
         at: attempt.at,
         operation: attempt.operation.to_owned(),
         reason: attempt.reason,
         terminal: attempt.terminal,
         merchant: attempt.merchant,
-        store: attempt.store,
+        store,
     };
     Ok(Json(Attempts { data: attempts.into_iter().map(wire).collect() }))
 }

@@ -136,7 +136,6 @@ async fn refused(app: &App, terminal: &Terminal, refusal: IssueRefusal) -> Resul
         reason: reason.to_owned(),
         terminal: Some(terminal.terminal),
         merchant: Some(terminal.merchant),
-        store: None,
         account: None,
     };
     app.store.record_attempt(attempt).await.or_problem()?;

@@ -136,7 +136,6 @@ async fn recorded(
         reason: outcome.as_str().to_owned(),
         terminal: Some(terminal.terminal),
         merchant: Some(terminal.merchant),
-        store: None,
         account: Some(account),
     };
     app.store.record_attempt(attempt).await.or_problem()?;

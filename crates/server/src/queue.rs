@@ -193,7 +193,6 @@ fn attempt(origin: Origin, refusal: &Refusal, now: selfsame_domain::time::Timest
         reason: refusal.as_str().to_owned(),
         terminal: origin.terminal,
         merchant: origin.merchant,
-        store: None,
         account: origin.account,
     }
 }

@@ -114,7 +114,6 @@ async fn activate(
                 reason: reason.as_str().to_owned(),
                 terminal: Some(activation.terminal),
                 merchant: None,
-                store: None,
                 account: None,
             };
             app.store.record_attempt(attempt).await.or_problem()?;

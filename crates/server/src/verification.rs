@@ -170,7 +170,6 @@ async fn record(
         reason: reason.to_owned(),
         terminal: Some(terminal.terminal),
         merchant: Some(terminal.merchant),
-        store: None,
         account,
     };
     app.store.record_attempt(attempt).await.or_problem()

@@ -26,12 +26,19 @@ pub struct Attempt {
     pub reason: String,
     /// At which terminal.
     pub terminal: Option<TerminalId>,
-    /// By which merchant; where only the terminal is given, its merchant when it is read.
+    /// By which merchant.
     pub merchant: Option<MerchantId>,
-    /// In which store: that of the terminal; set when it is read.
-    pub store: Option<StoreId>,
     /// On whose account, where that was known.
     pub account: Option<AccountId>,
+}
+
+/// An attempt as it is read back: with the store of its terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedAttempt {
+    /// The attempt; where only its terminal was recorded, with the merchant of that.
+    pub attempt: Attempt,
+    /// In which store.
+    pub store: Option<StoreId>,
 }
 
 pub(crate) fn insert(tx: &Transaction<'_>, attempt: &Attempt) -> Result<()> {
@@ -63,7 +70,7 @@ impl Store {
     }
 
     /// The latest attempts, newest first.
-    pub async fn attempts(&self, limit: u32) -> std::result::Result<Vec<Attempt>, StoreError> {
+    pub async fn attempts(&self, limit: u32) -> std::result::Result<Vec<RecordedAttempt>, StoreError> {
         self.readers
             .read("attempts_read", move |tx| {
                 let mut statement = tx.prepare_cached(
@@ -78,7 +85,7 @@ impl Store {
                 let attempts = statement.query_map(params![limit], |found| {
                     let operation: String = found.get(2)?;
                     let known = ["verification", "enrolment", "payment_code", "payment", "activation", "pin"];
-                    Ok(Attempt {
+                    let attempt = Attempt {
                         id: row::text(found, 0)?,
                         at: row::timestamp(found, 1)?,
                         operation: known.into_iter().find(|name| *name == operation).unwrap_or("unknown"),
@@ -86,8 +93,8 @@ impl Store {
                         terminal: row::optional_text(found, 4)?,
                         merchant: row::optional_text(found, 5)?,
                         account: row::optional_text(found, 6)?,
-                        store: row::optional_text(found, 7)?,
-                    })
+                    };
+                    Ok(RecordedAttempt { attempt, store: row::optional_text(found, 7)? })
                 })?;
                 attempts.collect()
             })

@@ -7,13 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use rusqlite::ffi;
 
 use crate::error::IOERR_FSYNC;
+use crate::payment::PAYMENTS;
 
 /// `SQLITE_FULL` and `SQLITE_IOERR_WRITE`. Source: sqlite.org/rescode.html.
 const FULL: i32 = 13;
 const IOERR_WRITE: i32 = 10 | (3 << 8);
-
-/// The transaction that faults are for unless another one is named.
-const PAYMENTS: &str = "payments_post";
 
 /// How a transaction fails.
 #[derive(Clone, Debug)]

@@ -36,7 +36,7 @@ use std::sync::atomic::AtomicU64;
 
 pub use account::{Account, AccountCreated, NewAccount};
 pub use api_key::{ApiKey, Role};
-pub use attempt::Attempt;
+pub use attempt::{Attempt, RecordedAttempt};
 pub use consent::{Consent, NewConsent};
 pub use enrolment::{Enrolment, NewEnrolment};
 pub use error::StoreError;

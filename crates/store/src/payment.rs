@@ -18,6 +18,9 @@ use crate::payment::load::{find_by_key, find_by_receipt, find_history, load};
 use crate::payment::save::save;
 use crate::{Store, row};
 
+/// The transaction of a batch of payments.
+pub(crate) const PAYMENTS: &str = "payments_post";
+
 /// What a batch came to.
 #[derive(Debug)]
 pub struct BatchOutcome {
@@ -92,7 +95,7 @@ impl Store {
         now: Timestamp,
     ) -> std::result::Result<BatchOutcome, StoreError> {
         let (epoch, faults) = (self.epoch(), self.writer.faults());
-        let pass = move |point| faults.pass("payments_post", point);
+        let pass = move |point| faults.pass(PAYMENTS, point);
         let work = move |tx: &Transaction<'_>| {
             let started = Instant::now();
             let state = load(tx, &requests, now)?;
@@ -114,7 +117,7 @@ impl Store {
             save_timings(tx, &timings)?;
             Ok(Some((answers, origins, loaded - started, decided - loaded, decided)))
         };
-        let posted = self.writer.write("payments_post", work).await?;
+        let posted = self.writer.write(PAYMENTS, work).await?;
         let (answers, origins, load, decide, decided) = posted.ok_or(StoreError::TakenOver)?;
         Ok(BatchOutcome { answers, origins, times: BatchTimes { load, decide, commit: decided.elapsed() } })
     }

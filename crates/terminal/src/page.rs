@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::random;
 
-/// A loopback port and the token for it, both new at each start.
+/// A loopback port, and a token for it that is new at each start.
 pub struct PageAccess {
     listener: TcpListener,
     address: SocketAddr,

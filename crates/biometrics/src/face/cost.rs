@@ -29,11 +29,11 @@ pub struct NetworkCost {
 const ATTACK_FRAMES: u32 = 3;
 
 /// Runs every network of a pack `rounds` times on zeros: the time of these networks does not depend on the values.
-/// `progress` is told how many networks are done.
+/// `progress` is told how many networks are done, and of how many.
 pub fn network_costs(
     pack: &ModelPack,
     rounds: usize,
-    progress: impl Fn(usize),
+    progress: impl Fn(usize, usize),
 ) -> Result<Vec<NetworkCost>, PackError> {
     let detector = pack.files(Role::Detection)?[0];
     let mut jobs: Vec<(&CheckedFile, usize, usize, u32)> =
@@ -46,7 +46,7 @@ pub fn network_costs(
             jobs.push((file, input.height_px as usize, input.width_px as usize, runs));
         }
     }
-    let threads = Threads::one();
+    let (threads, total) = (Threads::one(), jobs.len());
     let mut costs = Vec::with_capacity(jobs.len());
     for (file, height, width, runs) in jobs {
         let single = [file.facts.output.as_str()];
@@ -69,7 +69,7 @@ pub fn network_costs(
             runs,
             median: times[times.len() / 2],
         });
-        progress(costs.len());
+        progress(costs.len(), total);
     }
     Ok(costs)
 }

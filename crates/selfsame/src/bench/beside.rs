@@ -12,6 +12,7 @@ use selfsame_api::matcher::{
     ComparisonRequest, ComparisonResponse, ExtractionRequest, ExtractionResponse, Matcher, Probe,
 };
 use selfsame_api::sealing::{Frame, FrameContext, ImageFormat, SealedFrame, seal};
+use selfsame_api::verification::FACE_FRAMES_MIN;
 use selfsame_domain::clock::{Clock, SystemClock};
 use selfsame_domain::id::{AccountId, TemplateId, TerminalId};
 use selfsame_domain::sensor::{Modality, SensorGrade};
@@ -33,9 +34,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Longest wait for the matcher.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Frames of one verification.
-const FRAMES: usize = 3;
 
 /// What was measured.
 pub struct Beside {
@@ -125,7 +123,7 @@ async fn prepare(matcher: &Client, photos: &[PathBuf]) -> anyhow::Result<Compari
             };
             Ok(seal(&described.key, &context, index, frame)?)
         };
-        let frames = (0..FRAMES).map(sealed).collect::<anyhow::Result<Vec<_>>>()?;
+        let frames = (0..FACE_FRAMES_MIN).map(sealed).collect::<anyhow::Result<Vec<_>>>()?;
         let enrolment = ExtractionRequest {
             context: context.clone(),
             frames: frames[..1].to_vec(),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
+use selfsame_api::verification::FACE_FRAMES_MIN;
 use selfsame_biometrics::color_image::{ColorImage, Limits, decode};
 use selfsame_biometrics::face::cost::{NetworkCost, network_costs};
 use selfsame_biometrics::face::{FacePipeline, Located};
@@ -19,12 +20,6 @@ use super::{document, tell};
 use crate::evaluate::face::photos;
 use crate::models::PackOptions;
 use crate::output::{self, progress_bar};
-
-/// Frames of one verification.
-const FRAMES: usize = 3;
-
-/// Networks of a pack with their sizes, as far as the progress bar knows.
-const NETWORKS: usize = 7;
 
 /// What times networks on ONNX Runtime.
 const PYTHON_SCRIPT: &str = include_str!("onnxruntime.py");
@@ -137,8 +132,9 @@ fn verify(
     located: &Located,
     [following, attack, template]: [&mut Stage; 3],
 ) -> anyhow::Result<()> {
-    following.time(|| (1..FRAMES).try_for_each(|_| pipeline.finder().follow(image).map(drop)))?;
-    attack.time(|| (0..FRAMES).try_for_each(|_| pipeline.liveness(image, &located.face).map(drop)))?;
+    following.time(|| (1..FACE_FRAMES_MIN).try_for_each(|_| pipeline.finder().follow(image).map(drop)))?;
+    attack
+        .time(|| (0..FACE_FRAMES_MIN).try_for_each(|_| pipeline.liveness(image, &located.face).map(drop)))?;
     template.time(|| pipeline.template(image, located).map(drop))?;
     Ok(())
 }
@@ -163,8 +159,11 @@ impl Face {
         let resident_kib = resident_kib().zip(before_kib).map(|(now, before)| now.saturating_sub(before));
         drop(pipeline);
         let rounds = usize::try_from(self.rounds)?;
-        let bar = progress_bar("networks", NETWORKS);
-        let costs = network_costs(&pack, rounds, |done| bar.set_position(done as u64))?;
+        let bar = progress_bar("networks", 1);
+        let costs = network_costs(&pack, rounds, |done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
+        })?;
         bar.finish_and_clear();
         let reference = match self.reference(&costs) {
             Ok(reference) => Some(reference),

@@ -139,7 +139,7 @@ pub async fn show(
     let by_finn = pay(stage, &finn, people, screen).await?;
     print_table(screen, &by_eve.timings, &by_finn.timings)?;
     screen.check("nobody, then Eve", guided(stage, &by_eve.photo).await)?;
-    screen.check("a stranger's face", stranger(stage, data, finn.place + 1).await)?;
+    screen.check("a stranger's face", stranger(stage, data, [&eve, &finn]).await)?;
     screen.check("the right face, wrong digits", wrong_digits(stage, &by_eve.photo).await)?;
     screen.check("a photo of a photo", attack(stage, data).await)
 }
@@ -298,8 +298,12 @@ fn declined(session: &Session) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn stranger(stage: &Stage<'_>, data: &FaceData, from: usize) -> Checked {
-    for (number, photos) in data.people.iter().cycle().skip(from).take(STRANGERS_MAX).enumerate() {
+async fn stranger(stage: &Stage<'_>, data: &FaceData, enrolled: [&Faced; 2]) -> Checked {
+    // Whoever comes behind the two, whose photos the quality gate has not refused yet; then from the start.
+    let from = enrolled[1].place + 1;
+    let around = data.people.iter().enumerate().cycle().skip(from).take(data.people.len());
+    let strangers = around.filter(|(place, _)| enrolled.iter().all(|person| person.place != *place));
+    for (number, (_, photos)) in strangers.take(STRANGERS_MAX).enumerate() {
         let request_id = format!("demo-face-stranger-{number}");
         declined(&look(stage, &request_id, EVE.digits, &read(photos)?).await?.0)?;
         if operators_reason(stage).await? != "attack" {
