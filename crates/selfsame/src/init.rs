@@ -3,7 +3,9 @@
 use anyhow::{Context, bail};
 use clap::Args;
 use selfsame_domain::clock::{Clock, SystemClock};
-use selfsame_domain::money::Currency;
+use selfsame_domain::limit::Limits;
+use selfsame_domain::money::{Currency, display_minor};
+use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::site::Mode;
 use selfsame_server::setup::{CreatedSite, NewSite, create_site, default_limits};
 use serde_json::json;
@@ -40,9 +42,9 @@ pub struct Init {
 impl Init {
     /// Makes the site and prints what is shown once.
     pub async fn run(self, site: &Site) -> anyhow::Result<()> {
-        let json = self.json;
+        let (json, currency) = (self.json, self.currency);
         let created = self.create(site).await?;
-        if json { print_json(site, &created) } else { print_text(site, &created) }
+        if json { print_json(site, &created) } else { print_text(site, &created, currency) }
     }
 
     /// Makes the site.
@@ -91,8 +93,12 @@ fn print_json(site: &Site, created: &CreatedSite) -> anyhow::Result<()> {
     output::json(&document)
 }
 
-fn print_text(site: &Site, created: &CreatedSite) -> anyhow::Result<()> {
+fn print_text(site: &Site, created: &CreatedSite, currency: Currency) -> anyhow::Result<()> {
     let folder = site.folder().display();
+    let by_finger = Limits::default_for(SensorGrade::Finger);
+    let shown =
+        |minor: Option<i64>| minor.map_or("any amount".to_owned(), |minor| display_minor(minor, currency));
+    let (each, a_day) = (shown(by_finger.payment_minor_max), shown(by_finger.day_minor_max));
     let (till, desk) = (&created.till, &created.desk);
     output::line(format_args!(
         "Made a site in {folder}. What follows is shown this once; keep it safe.
@@ -109,8 +115,8 @@ Next, each in a window of its own:
   selfsame activate --site {folder} --terminal {}
   selfsame terminal --site {folder}
 
-Payments are limited by how the payer is verified, for example to 20.00 each and 50.00 a day by finger. See and change
-that with `/v1/limits/grades/{{grade}}` (docs/payments.md).
+Payments are limited by how the payer is verified: by finger to {each} at once and {a_day} a day. See and change that
+with `/v1/limits/grades/{{grade}}` (docs/payments.md).
 
 Back up {folder}/secrets apart from {folder}/data: either alone opens nothing.",
         created.operator_key.0,
