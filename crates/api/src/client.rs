@@ -40,6 +40,12 @@ pub enum ClientError {
         /// Why.
         source: reqwest::Error,
     },
+    /// A stream that has gone quiet, or one that was never opened in time.
+    #[error("{address} has been silent for too long")]
+    Silent {
+        /// Where.
+        address: String,
+    },
     /// An answer that is not of the documented form.
     #[error("{address} answered {status} in an unknown form")]
     Answer {
@@ -182,6 +188,38 @@ impl Client {
         Ok(self.send(reqwest::Method::POST, path, Some(media_type), body, timeout).await?.body)
     }
 
+    /// `GET path` of a stream of server-sent events. `open_timeout` is for the head of the answer; afterwards the stream
+    /// counts as lost when nothing has come for `silence_max`.
+    pub async fn events(
+        &self,
+        path: &str,
+        open_timeout: Duration,
+        silence_max: Duration,
+    ) -> Result<Events, ClientError> {
+        let request = self.request(reqwest::Method::GET, path, None, Vec::new());
+        let opened = tokio::time::timeout(open_timeout, request.send()).await;
+        let response = opened.map_err(|_| self.silent())?.map_err(|error| self.unsent(error))?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            let body = tokio::time::timeout(open_timeout, self.read(response)).await;
+            return Err(self.refused(status, &body.map_err(|_| self.silent())??));
+        }
+        Ok(Events { client: self.clone(), response, silence_max, unread: Vec::new() })
+    }
+
+    fn silent(&self) -> ClientError {
+        ClientError::Silent { address: self.address.clone() }
+    }
+
+    fn unsent(&self, error: reqwest::Error) -> ClientError {
+        let (address, source) = (self.address.clone(), error.without_url());
+        if source.is_connect() {
+            ClientError::Connect { address, source }
+        } else {
+            ClientError::NoAnswer { address, source }
+        }
+    }
+
     async fn send<T: DeserializeOwned>(
         &self,
         method: reqwest::Method,
@@ -216,8 +254,22 @@ impl Client {
         body: Vec<u8>,
         timeout: Duration,
     ) -> Result<(u16, bool, Vec<u8>), ClientError> {
+        let request = self.request(method, path_and_query, media_type, body).timeout(timeout);
+        let response = request.send().await.map_err(|error| self.unsent(error))?;
+        let status = response.status().as_u16();
+        let replayed = response.headers().contains_key(crate::payment::REPLAYED_HEADER);
+        Ok((status, replayed, self.read(response).await?))
+    }
+
+    fn request(
+        &self,
+        method: reqwest::Method,
+        path_and_query: &str,
+        media_type: Option<&str>,
+        body: Vec<u8>,
+    ) -> reqwest::RequestBuilder {
         let url = format!("{}{path_and_query}", self.base);
-        let mut request = self.http.request(method.clone(), url).timeout(timeout);
+        let mut request = self.http.request(method.clone(), url);
         if let Some(media_type) = media_type {
             request = request.header("content-type", media_type);
         }
@@ -232,29 +284,23 @@ impl Client {
                     .header(signature::CONTENT_DIGEST_HEADER, headers.content_digest);
             }
         }
-        let address = || self.address.clone();
-        let mut response = request.body(body).send().await.map_err(|source| {
-            let source = source.without_url();
-            if source.is_connect() {
-                ClientError::Connect { address: address(), source }
-            } else {
-                ClientError::NoAnswer { address: address(), source }
-            }
-        })?;
+        request.body(body)
+    }
+
+    fn broken(&self, error: reqwest::Error) -> ClientError {
+        ClientError::NoAnswer { address: self.address.clone(), source: error.without_url() }
+    }
+
+    async fn read(&self, mut response: reqwest::Response) -> Result<Vec<u8>, ClientError> {
         let status = response.status().as_u16();
-        let replayed = response.headers().contains_key(crate::payment::REPLAYED_HEADER);
         let mut bytes = Vec::new();
-        let no_answer = |source: reqwest::Error| ClientError::NoAnswer {
-            address: address(),
-            source: source.without_url(),
-        };
-        while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(error))? {
             if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(ClientError::Answer { address: address(), status });
+                return Err(ClientError::Answer { address: self.address.clone(), status });
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok((status, replayed, bytes))
+        Ok(bytes)
     }
 
     fn sign(
@@ -275,6 +321,38 @@ impl Client {
             &Bytes::from(nonce).encode(),
             self.clock.now(),
         )
+    }
+}
+
+/// A stream of server-sent events whose data is JSON.
+pub struct Events {
+    client: Client,
+    response: reqwest::Response,
+    silence_max: Duration,
+    unread: Vec<u8>,
+}
+
+impl Events {
+    /// The data of the next event; `None` when the other side has ended the stream. Fields other than `data` and
+    /// comments are passed over.
+    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, ClientError> {
+        loop {
+            while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.unread.drain(..=end).collect();
+                if let Some(data) = line.strip_prefix(b"data:") {
+                    let unknown =
+                        |_| ClientError::Answer { address: self.client.address.clone(), status: 200 };
+                    return serde_json::from_slice(data).map(Some).map_err(unknown);
+                }
+            }
+            let chunk = tokio::time::timeout(self.silence_max, self.response.chunk()).await;
+            let chunk = chunk.map_err(|_| self.client.silent())?;
+            let Some(chunk) = chunk.map_err(|error| self.client.broken(error))? else { return Ok(None) };
+            if self.unread.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(ClientError::Answer { address: self.client.address.clone(), status: 200 });
+            }
+            self.unread.extend_from_slice(&chunk);
+        }
     }
 }
 

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::account::Identifier;
+use crate::channel::TerminalPayment;
+use crate::merchant::Secret;
 
 /// Shortest, usual and longest time that a verification may take, in milliseconds.
 pub const DEADLINE_MS_MIN: u64 = 1_000;
@@ -205,6 +207,9 @@ pub struct Session {
     /// The last hand-over, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handover: Option<Handover>,
+    /// What became of it at the till, as soon as the server says so; may still change after `done`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment: Option<TerminalPayment>,
     /// When the terminal gives up.
     #[schema(value_type = String, format = DateTime)]
     pub deadline_at: Timestamp,
@@ -248,6 +253,16 @@ pub struct HandoverRequest {
     pub lifetime_seconds: Option<u32>,
 }
 
+/// `POST /v1/verifications/{id}/confirmation`: the payer agrees to merchant and exact amount of the session's
+/// `payment`. For the terminal's own screen; a cash register never sees a PIN.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Confirmation {
+    /// The PIN as typed; absent: a gesture on the screen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Secret>,
+}
+
 /// `POST /v1/verifications/{id}/cancel`.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -274,6 +289,10 @@ pub struct TerminalStatus {
     pub terminal: TerminalId,
     /// Whether a request would be taken now.
     pub state: TerminalState,
+    /// The session whose payment waits for the payer here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub to_confirm: Option<SessionId>,
     /// What it can capture.
     #[schema(value_type = Vec<String>)]
     pub modalities: Vec<Modality>,
@@ -293,4 +312,8 @@ pub enum TerminalState {
     Busy,
     /// The verification program does not answer.
     Degraded,
+    /// The payment server does not answer.
+    Offline,
+    /// The operator locked or retired this terminal.
+    Locked,
 }

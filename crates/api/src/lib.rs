@@ -9,6 +9,7 @@
 pub mod account;
 pub mod adjustment;
 pub mod bytes;
+pub mod channel;
 #[cfg(feature = "client")]
 pub mod client;
 pub mod confirmation;

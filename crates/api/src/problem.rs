@@ -58,6 +58,8 @@ problem_codes! {
     Forbidden = "forbidden", 403, "This key may not do that";
     /// The terminal was retired or its key replaced.
     TerminalRetired = "terminal_retired", 403, "This terminal is retired";
+    /// The operator locked the terminal.
+    TerminalLocked = "terminal_locked", 403, "This terminal is locked";
     /// Absent, or somebody else's.
     NotFound = "not_found", 404, "There is no such thing";
     /// No such route.

@@ -11,3 +11,15 @@ text_enum! {
         Desk = "desk",
     }
 }
+
+text_enum! {
+    /// Whether a terminal may work.
+    Standing {
+        /// Yes.
+        Active = "active",
+        /// Not until the operator unlocks it.
+        Locked = "locked",
+        /// Never again.
+        Retired = "retired",
+    }
+}

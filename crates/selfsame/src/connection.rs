@@ -97,7 +97,7 @@ pub fn explain(error: ClientError) -> anyhow::Error {
         ClientError::Connect { .. } => Some(
             "the payment server is not there: start it with `selfsame server`, or give its address with --server",
         ),
-        ClientError::NoAnswer { .. } => {
+        ClientError::NoAnswer { .. } | ClientError::Silent { .. } => {
             Some("no answer came, so it is open whether it was done: repeat it with the same reference")
         }
         ClientError::Answer { .. } => Some("something else than a payment server answers there"),

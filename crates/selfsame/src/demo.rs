@@ -9,6 +9,7 @@ mod processes;
 mod refusals;
 mod scanner;
 mod screen;
+mod step_up;
 mod till;
 
 use std::path::PathBuf;
@@ -139,6 +140,9 @@ async fn demonstrate(
     screen.heading("What must not work, and what must")?;
     refusals::show(&stage, &mut people, &returned, screen).await?;
 
+    screen.heading("Above a limit the payer agrees to the exact amount")?;
+    step_up::show(&stage, &mut people, screen).await?;
+
     screen.heading("The same by face")?;
     match faces {
         Ok(data) => faces::show(&stage, processes, data, &mut people, screen).await?,
@@ -164,6 +168,10 @@ fn print_what_to_try(site: &DemoSite, screen: &Screen) -> anyhow::Result<()> {
             "selfsame verify --phone-last4 0142 --finger 1 --press 900 | \\\n    selfsame till --amount 4.20 --key-file \
              $SELFSAME_SITE/keys/merchant"
                 .to_owned(),
+        ),
+        (
+            "above 5.00 Ada must agree at the terminal: while the till waits, type 2580 in a third window",
+            "selfsame confirm".to_owned(),
         ),
         ("a stranger tries with the same digits", "selfsame verify --phone-last4 0142 --finger 77".to_owned()),
         (

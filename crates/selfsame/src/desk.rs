@@ -4,6 +4,7 @@ pub mod account;
 mod books;
 pub mod consent;
 pub mod enrol;
+mod pin;
 mod place;
 
 use clap::{Args, Subcommand};
@@ -24,6 +25,7 @@ use crate::site::Site;
   selfsame desk top-up acct_... 20.00
   selfsame desk consent give acct_...                    (show the text first: selfsame desk consent text)
   selfsame desk enrol acct_... cns_...                   (on a machine that was activated as a desk)
+  selfsame desk pin set acct_...                         (for payments that the payer must agree to)
   selfsame desk trial-balance"
 )]
 pub struct Desk {
@@ -48,6 +50,9 @@ enum Command {
     #[command(subcommand)]
     Consent(consent::Consent),
     Enrol(enrol::Enrol),
+    /// Set a payer's PIN, or see whether one is set
+    #[command(subcommand)]
+    Pin(pin::Pin),
     /// Take an enrolment in review into use: you looked at the person and know who they are
     Approve {
         /// Which one
@@ -94,6 +99,7 @@ impl Desk {
             Command::TopUp(command) => command.run(&counter).await,
             Command::Consent(command) => command.run(&counter).await,
             Command::Enrol(command) => command.run(&counter).await,
+            Command::Pin(command) => command.run(&counter).await,
             Command::Approve { enrolment } => enrol::approve(&counter, enrolment).await,
             Command::Merchant(command) => command.run(&counter).await,
             Command::Terminal(command) => command.run(&counter).await,

@@ -4,6 +4,7 @@
 mod activate;
 mod audit;
 mod bench;
+mod confirm;
 mod connection;
 mod demo;
 mod desk;
@@ -67,6 +68,7 @@ enum Command {
     Activate(activate::Activate),
     Desk(desk::Desk),
     Verify(verify::Verify),
+    Confirm(confirm::Confirm),
     Till(till::Till),
     Models(models::Models),
     Audit(audit::Audit),
@@ -106,6 +108,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Activate(command) => command.run(&site).await?,
         Command::Desk(command) => command.run(&site).await?,
         Command::Verify(command) => return command.run(&site).await,
+        Command::Confirm(command) => return command.run(&site).await,
         Command::Till(command) => return command.run(&site).await,
         Command::Models(command) => return command.run(&site).await,
         Command::Audit(command) => command.run(&site).await?,

@@ -1,11 +1,13 @@
 //! What commands print: results on standard output, everything said beside them on standard error.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
+use selfsame_api::merchant::Secret;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 /// The command was called wrongly in a way that only shows after its arguments were read. Exit code 2.
 #[derive(Debug)]
@@ -48,6 +50,18 @@ pub fn progress_bar(what: &'static str, total: usize) -> ProgressBar {
 pub fn ask(text: impl fmt::Display) {
     let mut stderr = io::stderr().lock();
     let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
+}
+
+/// Asks for something that must not be seen. When standard input is no terminal, its first line is the answer.
+pub fn ask_secret(question: &str) -> anyhow::Result<Secret> {
+    if io::stdin().is_terminal() {
+        ask(question);
+        let typed = console::Term::stderr().read_secure_line();
+        return typed.map(Secret).context("failed to read what was typed");
+    }
+    let mut line = Zeroizing::new(String::new());
+    io::stdin().lock().read_line(&mut line).context("failed to read standard input")?;
+    Ok(Secret(line.trim_end().to_owned()))
 }
 
 /// Whether the reader of our output has gone.

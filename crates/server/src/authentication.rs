@@ -184,6 +184,23 @@ impl FromRequest<AppState> for Signed {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
+        Self::read(request, app, false).await
+    }
+}
+
+/// The same of a terminal that may be locked: it may still ask how it stands.
+pub(crate) struct SignedThoughLocked(pub(crate) Signed);
+
+impl FromRequest<AppState> for SignedThoughLocked {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
+        Signed::read(request, app, true).await.map(Self)
+    }
+}
+
+impl Signed {
+    async fn read(request: Request, app: &AppState, though_locked: bool) -> Result<Self, Problem> {
         let request = Unchecked::read(request, app).await?;
         let invalid = || Problem::new(ProblemCode::SignatureInvalid);
         let key_id: KeyId = request.presented.key_id.parse().map_err(|_| invalid())?;
@@ -191,6 +208,9 @@ impl FromRequest<AppState> for Signed {
         request.verify(&key.public_key, app)?;
         if key.retired {
             return Err(Problem::new(ProblemCode::TerminalRetired));
+        }
+        if key.locked && !though_locked {
+            return Err(Problem::new(ProblemCode::TerminalLocked));
         }
         let now = app.now();
         let nonce = request.presented.nonce.clone();

@@ -102,7 +102,7 @@ pub(crate) async fn end_overdue(app: &App) {
             target: Target::Payment(payment),
             ending: Ending::Expire,
         };
-        match app.queue.submit(Request::Close(close)).await {
+        match app.submit(Request::Close(close)).await {
             Ok(_) => tracing::info!(payment.id = %payment, "ended an overdue payment"),
             Err(_) => return,
         }

@@ -10,6 +10,7 @@ mod account;
 mod adjustment;
 pub mod anchor;
 mod authentication;
+mod channel;
 mod clock;
 mod confirmation;
 mod consent;
@@ -52,6 +53,7 @@ use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_domain::id::RequestId;
+use selfsame_domain::payment::{Answer, Request as LedgerRequest};
 use selfsame_domain::payment_code::Prefix;
 use selfsame_domain::site::Mode;
 use selfsame_domain::time::Timestamp;
@@ -66,7 +68,7 @@ use zeroize::Zeroizing;
 pub use crate::payment_code::code_mac;
 
 use crate::matcher::Matcher;
-use crate::queue::{ANSWER_WITHIN, PaymentQueue};
+use crate::queue::{ANSWER_WITHIN, PaymentQueue, Reply};
 
 /// Largest ordinary body, in bytes. The largest real one is an account with a long name.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -150,6 +152,7 @@ pub enum ServerError {
 struct App {
     store: Arc<Store>,
     queue: PaymentQueue,
+    channels: channel::Channels,
     matcher: Matcher,
     pins: pin::Pins,
     clock: Arc<AdvancingClock<SystemClock>>,
@@ -166,6 +169,21 @@ type AppState = Arc<App>;
 impl App {
     fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Sends a request to the ledger, and tells the terminal that issued the code what came of it.
+    async fn submit(&self, request: LedgerRequest) -> Reply {
+        let reply = self.queue.submit(request).await;
+        let payment = match &reply {
+            Ok((Answer::Done { payment, .. } | Answer::Reversed { payment: Some(payment), .. }, _)) => {
+                Some(payment)
+            }
+            _ => None,
+        };
+        if let Some(terminal) = payment.and_then(|payment| payment.terminal) {
+            self.channels.wake(terminal);
+        }
+        reply
     }
 }
 
@@ -201,7 +219,9 @@ impl Server {
         let prefix = config.code_prefix.unwrap_or_else(|| Prefix::default_for(site.mode));
         let pins = pin::Pins::default();
         let enrolling = tokio::sync::Mutex::new(());
-        let app = Arc::new(App { store, queue, matcher, pins, clock, site, prefix, config, enrolling });
+        let channels = channel::Channels::new();
+        let app =
+            Arc::new(App { store, queue, channels, matcher, pins, clock, site, prefix, config, enrolling });
         Ok(Self { app, anchoring: None, listener, address })
     }
 
@@ -226,7 +246,7 @@ impl Server {
         // Ends with the server: the task is dropped with the set.
         let mut background = tokio::task::JoinSet::new();
         background.spawn(housekeeping::run(self.app.clone(), self.anchoring));
-        let store = self.app.store.clone();
+        let (store, app) = (self.app.store.clone(), self.app.clone());
         background.spawn(housekeeping::keep_slot(store.clone()));
         let (router, _) = routes().split_for_parts();
         let router = selfsame_api::serve::with_fallbacks(router)
@@ -237,6 +257,7 @@ impl Server {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let signal = async move {
             shutdown.await;
+            app.channels.close();
             let _ = stop.send(());
         };
         let serving = axum::serve(self.listener, router).with_graceful_shutdown(signal);
@@ -335,6 +356,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(payment_code::routes())
         .merge(payment::routes())
         .merge(confirmation::routes())
+        .merge(channel::routes())
         .merge(reversal::routes())
         .merge(refund::routes())
         .merge(receipt::routes())

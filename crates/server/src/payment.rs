@@ -100,7 +100,7 @@ async fn create(
 /// Sends a request through the queue and makes the answer of it.
 pub(crate) async fn post(app: &App, request: Request) -> Result<Response, Problem> {
     let started = Instant::now();
-    let (answer, mut timings) = app.queue.submit(request).await.map_err(|none| no_answer(&none))?;
+    let (answer, mut timings) = app.submit(request).await.map_err(|none| no_answer(&none))?;
     match answer {
         Answer::Done { payment, replayed } => {
             timings.add(Stage::Charge, started.elapsed());

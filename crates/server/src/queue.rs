@@ -36,7 +36,7 @@ pub(crate) enum NoAnswer {
 }
 
 /// An answer with its stages, or why there is none.
-type Reply = Result<(Answer, Timings), NoAnswer>;
+pub(crate) type Reply = Result<(Answer, Timings), NoAnswer>;
 
 struct Waiting {
     request: Request,

@@ -33,7 +33,7 @@ async fn create(
 ) -> Result<Response, Problem> {
     let reverse =
         Reverse { payment: PaymentId::new(app.now(), random()), merchant, order_ref: new.order_ref.clone() };
-    let submitted = app.queue.submit(Request::Reverse(reverse)).await;
+    let submitted = app.submit(Request::Reverse(reverse)).await;
     match submitted.map_err(|none| no_answer(&none))?.0 {
         Answer::Reversed { payment, returned_minor, replayed } => {
             let payment = payment.map(|payment| Payment::new(&payment, Timings::default()));

@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use crate::authentication::{Operator, Unchecked};
 use crate::merchant::check_name;
 use crate::refusal::{OrProblem, not_found};
-use crate::{AppState, random};
+use crate::{App, AppState, random};
 
 /// Life of an activation code: the way from the console to the till.
 const ACTIVATION_LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -30,7 +30,12 @@ const ACTIVATION_CHARS: usize = 12;
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create)).routes(routes!(activate)).routes(routes!(retire))
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(activate))
+        .routes(routes!(retire))
+        .routes(routes!(lock))
+        .routes(routes!(unlock))
 }
 
 /// What is compared: upper case, without the dashes and spaces that people add.
@@ -142,7 +147,38 @@ async fn retire(
     PathId(terminal): PathId<TerminalId>,
 ) -> Result<StatusCode, Problem> {
     let retired = app.store.retire_terminal(terminal, app.now()).await.or_problem()?;
+    app.channels.wake(terminal);
     if retired { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
+}
+
+async fn set_lock(app: &App, terminal: TerminalId, locked: bool) -> Result<StatusCode, Problem> {
+    let found = app.store.lock_terminal(terminal, locked, app.now()).await.or_problem()?;
+    app.channels.wake(terminal);
+    if found { Ok(StatusCode::NO_CONTENT) } else { Err(not_found()) }
+}
+
+/// Locks a terminal: it verifies nobody and gets no codes until it is unlocked. It hears of it over its channel.
+#[utoipa::path(post, path = "/v1/terminals/{id}/lock", operation_id = "terminal_lock", tag = "operator",
+    params(("id" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Problem)))]
+async fn lock(
+    State(app): State<AppState>,
+    _: Operator,
+    PathId(terminal): PathId<TerminalId>,
+) -> Result<StatusCode, Problem> {
+    set_lock(&app, terminal, true).await
+}
+
+/// Unlocks a terminal.
+#[utoipa::path(post, path = "/v1/terminals/{id}/unlock", operation_id = "terminal_unlock", tag = "operator",
+    params(("id" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Problem)))]
+async fn unlock(
+    State(app): State<AppState>,
+    _: Operator,
+    PathId(terminal): PathId<TerminalId>,
+) -> Result<StatusCode, Problem> {
+    set_lock(&app, terminal, false).await
 }
 
 #[cfg(test)]

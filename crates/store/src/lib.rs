@@ -46,7 +46,7 @@ pub use ledger::{LedgerAudit, STREAM_ROWS_MAX, SlotAudit};
 pub use limit::{Agreement, Layer, Rules};
 pub use merchant::{MerchantCreated, NewMerchant};
 pub use patience::{wait_patiently, with_patience};
-pub use payment::{BatchOutcome, BatchTimes, Known, PAGE_MAX, PaymentsOf};
+pub use payment::{BatchOutcome, BatchTimes, Known, PAGE_MAX, PaymentsOf, TerminalPayment};
 pub use payment_code::{IssueRefusal, NewPaymentCode};
 pub use pin::PinTry;
 pub use seed::{SeedCode, SeedPayer};

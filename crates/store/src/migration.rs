@@ -12,6 +12,7 @@ pub(crate) const SITE: Migrations = &[
     include_str!("../migrations/site/0001_create_site.sql"),
     include_str!("../migrations/site/0002_add_lease.sql"),
     include_str!("../migrations/site/0003_keep_timings_in_one_row.sql"),
+    include_str!("../migrations/site/0004_lock_terminals.sql"),
 ];
 
 /// The subject keys.

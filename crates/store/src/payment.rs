@@ -6,7 +6,7 @@ pub(crate) mod save;
 use std::time::{Duration, Instant};
 
 use rusqlite::{OptionalExtension, Transaction, params};
-use selfsame_domain::id::{MerchantId, PaymentId, TerminalId};
+use selfsame_domain::id::{MerchantId, PaymentId, TerminalId, VerificationId};
 use selfsame_domain::ledger::{Caller, Kind};
 use selfsame_domain::payment::{Answer, IdempotencyKey, Origin, Payment, Request, Status, Target, decide};
 use selfsame_domain::time::Timestamp;
@@ -14,7 +14,7 @@ use selfsame_domain::timing::Timings;
 
 use crate::attempt::{self, Attempt};
 use crate::error::{Result, StoreError};
-use crate::payment::load::{find_by_key, find_by_receipt, find_history, load};
+use crate::payment::load::{IS_LOOKALIKE, find_by_key, find_by_receipt, find_history, load};
 use crate::payment::save::save;
 use crate::{Store, row};
 
@@ -264,6 +264,47 @@ impl Store {
             .await
     }
 
+    /// What was paid with the codes of a terminal's latest `limit` verifications, oldest first.
+    pub async fn terminal_payments(
+        &self,
+        terminal: TerminalId,
+        limit: u32,
+    ) -> std::result::Result<Vec<TerminalPayment>, StoreError> {
+        self.readers
+            .read("terminal_payments_read", move |tx| {
+                let sql = format!(
+                    "select payments.payment_id, verifications.id, merchants.name, {IS_LOOKALIKE}
+                     from (
+                         select id, account_id, modality, created_at
+                         from verifications
+                         where terminal_id = ?1
+                         order by created_at desc
+                         limit ?2
+                     ) verifications
+                     join payments on payments.verification_id = verifications.id
+                     join merchants on merchants.id = payments.merchant_id
+                     order by verifications.created_at"
+                );
+                let mut statement = tx.prepare_cached(&sql)?;
+                let found = statement.query_map(params![terminal.to_string(), limit], |found| {
+                    Ok((row::text(found, 0)?, row::text(found, 1)?, found.get(2)?, found.get(3)?))
+                })?;
+                let mut payments = Vec::new();
+                for line in found {
+                    let (payment, verification, merchant_name, is_lookalike) = line?;
+                    let payment = find_history(tx, payment)?.and_then(|history| history.payment());
+                    payments.extend(payment.map(|payment| TerminalPayment {
+                        payment,
+                        verification,
+                        merchant_name,
+                        is_lookalike,
+                    }));
+                }
+                Ok(payments)
+            })
+            .await
+    }
+
     /// Undos and adjustments that wait for a decision, oldest first; of one merchant or of all.
     pub async fn payments_to_decide(
         &self,
@@ -297,6 +338,19 @@ impl Store {
             })
             .await
     }
+}
+
+/// A charge of one of a terminal's codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TerminalPayment {
+    /// The payment.
+    pub payment: Payment,
+    /// The verification behind its code.
+    pub verification: VerificationId,
+    /// Who charged.
+    pub merchant_name: String,
+    /// The payer looks much like somebody else, so only the PIN confirms.
+    pub is_lookalike: bool,
 }
 
 /// Whose payments are listed.

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{KeyId, MerchantId, StoreId, TerminalId};
-use selfsame_domain::terminal::Purpose;
+use selfsame_domain::terminal::{Purpose, Standing};
 use selfsame_domain::time::Timestamp;
 
 use crate::error::{Result, StoreError};
@@ -50,6 +50,8 @@ pub struct DeviceKey {
     pub public_key: Vec<u8>,
     /// Replaced by a later key, or the terminal is retired.
     pub retired: bool,
+    /// The operator locked the terminal.
+    pub locked: bool,
 }
 
 /// Why an activation was refused. On the wire they read alike.
@@ -219,7 +221,7 @@ impl Store {
             .read("device_key_read", move |tx| {
                 tx.prepare_cached(
                     "select terminals.id, terminals.store_id, stores.merchant_id, terminals.purpose,
-                         terminal_keys.public_key, terminal_keys.retired_at, terminals.state
+                         terminal_keys.public_key, terminal_keys.retired_at, terminals.state, terminals.locked_at
                      from terminal_keys
                      join terminals on terminals.id = terminal_keys.terminal_id
                      join stores on stores.id = terminals.store_id
@@ -228,7 +230,9 @@ impl Store {
                 .query_row(params![key.to_string()], |found| {
                     let state: String = found.get(6)?;
                     let retired = row::optional_timestamp(found, 5)?.is_some() || state != "active";
-                    Ok(DeviceKey { terminal: read_terminal(found, 0)?, public_key: found.get(4)?, retired })
+                    let locked = row::optional_timestamp(found, 7)?.is_some();
+                    let (terminal, public_key) = (read_terminal(found, 0)?, found.get(4)?);
+                    Ok(DeviceKey { terminal, public_key, retired, locked })
                 })
                 .optional()
             })
@@ -241,6 +245,45 @@ impl Store {
             .read("terminal_read", move |tx| {
                 tx.query_row(TERMINAL, params![terminal.to_string()], |found| read_terminal(found, 0))
                     .optional()
+            })
+            .await
+    }
+
+    /// Whether a terminal may work. One that does not exist, or was never activated, reads as retired.
+    pub async fn terminal_standing(&self, terminal: TerminalId) -> std::result::Result<Standing, StoreError> {
+        self.readers
+            .read("terminal_read_standing", move |tx| {
+                let found = tx
+                    .prepare_cached("select state, locked_at from terminals where id = ?1")?
+                    .query_row(params![terminal.to_string()], |found| {
+                        Ok((found.get::<_, String>(0)?, row::optional_timestamp(found, 1)?))
+                    })
+                    .optional()?;
+                Ok(match found {
+                    Some((state, None)) if state == "active" => Standing::Active,
+                    Some((state, Some(_))) if state == "active" => Standing::Locked,
+                    _ => Standing::Retired,
+                })
+            })
+            .await
+    }
+
+    /// Locks a terminal, or unlocks it. Answers `false` if there is no such terminal that may work otherwise.
+    pub async fn lock_terminal(
+        &self,
+        terminal: TerminalId,
+        locked: bool,
+        now: Timestamp,
+    ) -> std::result::Result<bool, StoreError> {
+        self.writer
+            .write("terminal_lock", move |tx| {
+                let changed = tx.execute(
+                    "update terminals
+                     set locked_at = case when ?2 then coalesce(locked_at, ?3) end, updated_by = 'terminal_lock'
+                     where id = ?1 and state = 'active'",
+                    params![terminal.to_string(), locked, now.as_millis()],
+                )?;
+                Ok(changed == 1)
             })
             .await
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use selfsame_api::bytes::Bytes;
-use selfsame_api::client::{Client, ClientError, Credentials, DeviceKey};
+use selfsame_api::client::{Client, ClientError, Credentials, DeviceKey, Events};
 use selfsame_api::merchant::Secret;
 use selfsame_api::problem::ProblemCode;
 use selfsame_api::signature::ALGORITHM;
@@ -173,6 +173,21 @@ impl ServerLink {
     pub async fn get<T: DeserializeOwned>(&self, path: &str, timeout: Duration) -> Result<T, ClientError> {
         match self.client.get(path, timeout).await {
             Err(error) if self.correct_clock(&error) => self.client.get(path, timeout).await,
+            other => other,
+        }
+    }
+
+    /// Opens a stream of events, signed.
+    pub(crate) async fn events(
+        &self,
+        path: &str,
+        open_timeout: Duration,
+        silence_max: Duration,
+    ) -> Result<Events, ClientError> {
+        match self.client.events(path, open_timeout, silence_max).await {
+            Err(error) if self.correct_clock(&error) => {
+                self.client.events(path, open_timeout, silence_max).await
+            }
             other => other,
         }
     }

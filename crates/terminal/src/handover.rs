@@ -1,14 +1,19 @@
 //! Steps 3 and 4 of the method, the terminal's side: ask the payment server for the general payment code of a pass.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use selfsame_api::client::ClientError;
-use selfsame_api::interface::RegisterKind;
+use selfsame_api::interface::{Handover, HandoverRequest, RegisterKind, Session};
 use selfsame_api::payment_code::{Device, NewPaymentCode, PaymentCode};
 use selfsame_api::problem::{Problem, ProblemCode};
-use selfsame_domain::id::{RequestId, VerificationId};
+use selfsame_domain::id::{RequestId, SessionId, VerificationId};
+use selfsame_domain::timing::Stage;
 
 use crate::device::ServerLink;
+use crate::register::LiveCode;
+use crate::session::Entered;
+use crate::verification::Sessions;
+use crate::{lock, random};
 
 /// Longest wait for a code. A till in a queue does not wait longer; asking again is always safe.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -17,7 +22,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Asks for a code, twice if nobody answers: a code whose digits were lost is revoked by the next one.
-pub(crate) async fn ask_for_code(
+async fn ask_for_code(
     link: &ServerLink,
     request: RequestId,
     verification: VerificationId,
@@ -47,4 +52,58 @@ pub(crate) async fn ask_for_code(
                 .detail("the payment server does not answer: ask for the code again")
         }
     })
+}
+
+impl Sessions {
+    /// Asks for the code of a pass now and brings it to the register.
+    pub(crate) async fn hand_over(
+        &self,
+        session: SessionId,
+        request: HandoverRequest,
+    ) -> Result<Session, Problem> {
+        let entered = self.find(session)?;
+        let planned = entered.request.as_ref().map(|request| request.handover.register).unwrap_or_default();
+        let register = request.register.unwrap_or(planned);
+        self.bring(&entered, register, request.lifetime_seconds).await?;
+        Ok(entered.shown())
+    }
+
+    /// Asks for a code, and brings it to a register.
+    pub(crate) async fn bring(
+        &self,
+        entered: &Entered,
+        register: RegisterKind,
+        lifetime_seconds: Option<u32>,
+    ) -> Result<(), Problem> {
+        let _one_at_a_time = entered.handover.lock().await;
+        let no_pass =
+            || Problem::new(ProblemCode::InvalidState).detail("this verification has no pass in force");
+        let verification = lock(&entered.pass).ok_or_else(no_pass)?;
+        let started = Instant::now();
+        let request = RequestId::new(self.clock.now(), random());
+        // The earlier code is dead from the moment that the server has heard of this.
+        *lock(&entered.code) = None;
+        let issued = ask_for_code(&self.link, request, verification, register, lifetime_seconds).await?;
+        let asked = Instant::now();
+        *lock(&entered.code) =
+            Some(LiveCode::new(issued.digits, Duration::from_millis(issued.expires_in_ms)));
+        let handover = Handover { code_id: issued.id, register, digits: None, expires_at: issued.expires_at };
+        entered.change(|session| {
+            session.handover = Some(handover);
+            session.error = None;
+            session.timings.add(Stage::Code, asked - started);
+            session.timings.add(Stage::Handover, asked.elapsed());
+        });
+        tracing::info!(session.id = %entered.id(), code.id = %issued.id, register = register.as_str(), "handed a code over");
+        Ok(())
+    }
+
+    /// What the terminal's screen shows of a session.
+    pub(crate) fn screen_png(&self, session: SessionId) -> Result<Vec<u8>, Problem> {
+        let entered = self.find(session)?;
+        let on_screen = entered.session.borrow().handover.as_ref().map(|handover| handover.register);
+        let shown = on_screen.filter(|register| *register == RegisterKind::Screen);
+        let png = shown.and_then(|_| lock(&entered.code).as_ref().and_then(LiveCode::screen_png));
+        png.ok_or_else(|| Problem::new(ProblemCode::NotFound).detail("no code is on the screen"))
+    }
 }

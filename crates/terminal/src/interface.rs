@@ -3,7 +3,7 @@
 //!
 //! HTTP on a Unix socket whose file mode decides who may call. Requests carry no amount. The routes:
 //! `GET /v1/terminal`, `POST /v1/verifications`, `GET /v1/verifications/{id}` (long poll), and below it `handover`,
-//! `cancel` and `screen.png`. The document is in `docs/openapi/terminal.json`.
+//! `confirmation`, `cancel` and `screen.png`. The document is in `docs/openapi/terminal.json`.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use selfsame_api::client::Client;
 use selfsame_api::interface::{
-    Cancel, DEADLINE_MS_MAX, DEADLINE_MS_MIN, HandoverRequest, NewSession, RegisterKind, Session,
-    TerminalState, TerminalStatus, WAIT_MS_MAX,
+    Cancel, Confirmation, DEADLINE_MS_MAX, DEADLINE_MS_MIN, HandoverRequest, NewSession, RegisterKind,
+    Session, TerminalState, TerminalStatus, WAIT_MS_MAX,
 };
 use selfsame_api::payment::REPLAYED_HEADER;
 use selfsame_api::problem::{Problem, ProblemCode};
@@ -25,12 +25,14 @@ use selfsame_api::verifier::VerifierStatus;
 use selfsame_domain::account::Identifier;
 use selfsame_domain::clock::Clock;
 use selfsame_domain::id::{SessionId, TerminalId};
+use selfsame_domain::terminal::Standing;
 use serde::Deserialize;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::TerminalError;
+use crate::channel::{Connection, ConnectionState, keep_open};
 use crate::device::DeviceIdentity;
 use crate::journal::Journal;
 use crate::verification::Sessions;
@@ -55,6 +57,7 @@ pub struct TerminalConfig {
 #[derive(Clone)]
 struct App {
     sessions: Arc<Sessions>,
+    connection: ConnectionState,
     verifier: Client,
     terminal: TerminalId,
 }
@@ -70,15 +73,18 @@ pub async fn run_terminal(
     let (journal, remembered) =
         opened.map_err(|source| TerminalError::Journal { path: config.journal.clone(), source })?;
     let verifier = Client::unix(&config.verifier_socket, config.clock.clone());
-    let link = config.identity.link(config.clock.clone());
-    let sessions = Sessions::new(journal, remembered, verifier.clone(), link, config.clock);
+    let link = Arc::new(config.identity.link(config.clock.clone()));
+    let sessions = Arc::new(Sessions::new(journal, remembered, verifier.clone(), link.clone(), config.clock));
     let terminal = config.identity.terminal.terminal;
-    let app = App { sessions: Arc::new(sessions), verifier, terminal };
+    let connection = ConnectionState::new();
+    let channel = keep_open(link, sessions.clone(), connection.clone());
+    let app = App { sessions, connection, verifier, terminal };
     let (router, _) = routes().split_for_parts();
     let router = with_fallbacks(router).with_state(app);
     // No draining: a long poll would hold up the end, and whoever waits asks again after the restart.
     tokio::select! {
         served = async { axum::serve(listener, router).await } => served.map_err(TerminalError::Serve),
+        () = channel => Ok(()),
         () = shutdown => Ok(()),
     }
 }
@@ -99,6 +105,7 @@ fn routes() -> OpenApiRouter<App> {
         .routes(routes!(create))
         .routes(routes!(show))
         .routes(routes!(hand_over))
+        .routes(routes!(confirm))
         .routes(routes!(cancel))
         .routes(routes!(screen))
 }
@@ -113,14 +120,17 @@ pub fn openapi_json() -> String {
 #[utoipa::path(get, path = "/v1/terminal", tag = "terminal", responses((status = 200, body = TerminalStatus)))]
 async fn status(State(app): State<App>) -> Json<TerminalStatus> {
     let verifier: Result<VerifierStatus, _> = app.verifier.get("/v1/verifier", STATUS_TIMEOUT).await;
-    let state = match &verifier {
-        Err(_) => TerminalState::Degraded,
-        Ok(_) if app.sessions.is_busy() => TerminalState::Busy,
-        Ok(_) => TerminalState::Ready,
+    let state = match (app.connection.get(), &verifier) {
+        (Connection::Open(Standing::Locked | Standing::Retired), _) => TerminalState::Locked,
+        (_, Err(_)) => TerminalState::Degraded,
+        (_, Ok(_)) if app.sessions.is_busy() => TerminalState::Busy,
+        (Connection::Lost, Ok(_)) => TerminalState::Offline,
+        (Connection::Open(Standing::Active), Ok(_)) => TerminalState::Ready,
     };
     Json(TerminalStatus {
         terminal: app.terminal,
         state,
+        to_confirm: app.sessions.to_confirm(),
         modalities: verifier.map(|status| status.modalities).unwrap_or_default(),
         registers: vec![RegisterKind::Return, RegisterKind::Screen],
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -141,6 +151,12 @@ async fn create(State(app): State<App>, Json(request): Json<NewSession>) -> Resu
     if let Some(identifier) = &request.identifier {
         let parsed = Identifier::parse(identifier.kind, &identifier.value);
         parsed.map_err(|error| Problem::new(ProblemCode::InvalidRequest).detail(error))?;
+    }
+    match app.connection.get() {
+        Connection::Open(Standing::Locked) => return Err(Problem::new(ProblemCode::TerminalLocked)),
+        Connection::Open(Standing::Retired) => return Err(Problem::new(ProblemCode::TerminalRetired)),
+        // Without the channel the server may still be there: the verification itself finds out.
+        Connection::Open(Standing::Active) | Connection::Lost => {}
     }
     let accepted = app.sessions.accept(request)?;
     let status = if accepted.replayed { StatusCode::OK } else { StatusCode::ACCEPTED };
@@ -187,7 +203,20 @@ async fn hand_over(
     app.sessions.hand_over(session, request).await.map(Json)
 }
 
-/// Cancels. The reader is free and a code that was handed over is revoked when this is answered. Can be repeated.
+/// The payer agrees to merchant and exact amount of the session's `payment`, by PIN or, where that is enough, by a
+/// gesture. For the terminal's own screen: a cash register never sees a PIN. A wrong PIN costs a try.
+#[utoipa::path(post, path = "/v1/verifications/{id}/confirmation", tag = "verification", params(("id" = String, Path)),
+    request_body = Confirmation,
+    responses((status = 200, body = Session), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+async fn confirm(
+    State(app): State<App>,
+    PathId(session): PathId<SessionId>,
+    Json(confirmation): Json<Confirmation>,
+) -> Result<Json<Session>, Problem> {
+    app.sessions.confirm(session, confirmation).await.map(Json)
+}
+
+/// Cancels, also a payment that waits for the payer. The reader is free and a code that was handed over is revoked when this is answered. Can be repeated.
 #[utoipa::path(post, path = "/v1/verifications/{id}/cancel", tag = "verification", params(("id" = String, Path)),
     request_body = Cancel,
     responses((status = 200, body = Session), (status = "4XX", body = Problem), (status = 503, body = Problem)))]

@@ -6,6 +6,8 @@
 //! never know SQL, templates or scores: frames leave this machine sealed, and what comes back is a verdict.
 
 pub mod capture;
+mod channel;
+mod confirmation;
 pub mod device;
 pub mod enrolment;
 pub mod face;
@@ -14,6 +16,7 @@ mod interface;
 mod journal;
 mod page;
 mod register;
+mod session;
 mod verification;
 mod verifier;
 

@@ -12,24 +12,22 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use selfsame_api::channel::TerminalPayment;
 use selfsame_api::client::{Client, ClientError};
 use selfsame_api::interface::{
-    ErrorClass, Handover, HandoverMode, HandoverRequest, NewSession, Outcome, RegisterKind, Session,
-    SessionError, SessionState,
+    ErrorClass, HandoverMode, NewSession, Outcome, Session, SessionError, SessionState,
 };
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::verification::Verification;
 use selfsame_api::verifier::{CancelWake, Progress, Verdict, Wake};
 use selfsame_domain::clock::Clock;
-use selfsame_domain::id::{RequestId, SessionId, VerificationId};
+use selfsame_domain::id::{SessionId, VerificationId};
 use selfsame_domain::reference::Reference;
-use selfsame_domain::timing::{Stage, Timings};
-use tokio::sync::{Notify, watch};
+use selfsame_domain::timing::Stage;
 
 use crate::device::ServerLink;
-use crate::handover::ask_for_code;
 use crate::journal::{Entry, Journal, MEMORY, Remembered};
-use crate::register::LiveCode;
+use crate::session::Entered;
 use crate::{lock, random};
 
 /// Longest time from the request until the verification program must answer.
@@ -48,19 +46,6 @@ const DEADLINE_GRACE: Duration = Duration::from_millis(500);
 /// Longest wait for the program or the server to hear of a cancel.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A session with what only this process knows of it.
-struct Entered {
-    /// What was asked; unknown for sessions of an earlier run.
-    request: Option<NewSession>,
-    session: watch::Sender<Session>,
-    /// The server's verification; when passed.
-    verification: Mutex<Option<VerificationId>>,
-    code: Mutex<Option<LiveCode>>,
-    /// Held while a code is asked for, so that the code that is kept is the one that is alive.
-    handover: tokio::sync::Mutex<()>,
-    canceled: Notify,
-}
-
 #[derive(Default)]
 struct Index {
     sessions: HashMap<SessionId, Arc<Entered>>,
@@ -73,8 +58,8 @@ pub(crate) struct Sessions {
     index: Mutex<Index>,
     journal: Journal,
     verifier: Client,
-    link: ServerLink,
-    clock: Arc<dyn Clock>,
+    pub(crate) link: Arc<ServerLink>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// A session as accepted, or as it was accepted before.
@@ -98,7 +83,7 @@ impl Sessions {
         journal: Journal,
         remembered: Vec<Remembered>,
         verifier: Client,
-        link: ServerLink,
+        link: Arc<ServerLink>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let mut index = Index::default();
@@ -109,12 +94,24 @@ impl Sessions {
         Self { index: Mutex::new(index), journal, verifier, link, clock }
     }
 
+    pub(crate) fn all(&self) -> Vec<Arc<Entered>> {
+        lock(&self.index).sessions.values().cloned().collect()
+    }
+
+    /// Takes over what the server says of payments.
+    pub(crate) fn learn(&self, payments: &[TerminalPayment]) {
+        let entered = self.all();
+        for payment in payments {
+            entered.iter().for_each(|entered| entered.learn(payment));
+        }
+    }
+
     /// Whether a payer is being verified.
     pub(crate) fn is_busy(&self) -> bool {
         lock(&self.index).active.is_some()
     }
 
-    fn find(&self, session: SessionId) -> Result<Arc<Entered>, Problem> {
+    pub(crate) fn find(&self, session: SessionId) -> Result<Arc<Entered>, Problem> {
         lock(&self.index).sessions.get(&session).cloned().ok_or_else(not_found)
     }
 
@@ -179,10 +176,11 @@ impl Sessions {
             let _ = tokio::time::timeout(2 * CANCEL_TIMEOUT, done).await;
         }
         *lock(&entered.code) = None;
-        let passed = *lock(&entered.verification);
+        self.refuse(&entered).await?;
+        let passed = *lock(&entered.pass);
         if let Some(verification) = passed {
             self.end_pass(verification).await?;
-            *lock(&entered.verification) = None;
+            *lock(&entered.pass) = None;
         }
         entered.change(|session| (session.handover, session.pass_expires_at) = (None, None));
         Ok(entered.shown())
@@ -201,57 +199,6 @@ impl Sessions {
                 Err(Problem::new(ProblemCode::Unavailable).detail(detail))
             }
         }
-    }
-
-    /// Asks for the code of a pass now and brings it to the register.
-    pub(crate) async fn hand_over(
-        &self,
-        session: SessionId,
-        request: HandoverRequest,
-    ) -> Result<Session, Problem> {
-        let entered = self.find(session)?;
-        let planned = entered.request.as_ref().map(|request| request.handover.register).unwrap_or_default();
-        let register = request.register.unwrap_or(planned);
-        self.bring(&entered, register, request.lifetime_seconds).await?;
-        Ok(entered.shown())
-    }
-
-    async fn bring(
-        &self,
-        entered: &Entered,
-        register: RegisterKind,
-        lifetime_seconds: Option<u32>,
-    ) -> Result<(), Problem> {
-        let _one_at_a_time = entered.handover.lock().await;
-        let no_pass =
-            || Problem::new(ProblemCode::InvalidState).detail("this verification has no pass in force");
-        let verification = lock(&entered.verification).ok_or_else(no_pass)?;
-        let started = Instant::now();
-        let request = RequestId::new(self.clock.now(), random());
-        // The earlier code is dead from the moment that the server has heard of this.
-        *lock(&entered.code) = None;
-        let issued = ask_for_code(&self.link, request, verification, register, lifetime_seconds).await?;
-        let asked = Instant::now();
-        *lock(&entered.code) =
-            Some(LiveCode::new(issued.digits, Duration::from_millis(issued.expires_in_ms)));
-        let handover = Handover { code_id: issued.id, register, digits: None, expires_at: issued.expires_at };
-        entered.change(|session| {
-            session.handover = Some(handover);
-            session.error = None;
-            session.timings.add(Stage::Code, asked - started);
-            session.timings.add(Stage::Handover, asked.elapsed());
-        });
-        tracing::info!(session.id = %entered.id(), code.id = %issued.id, register = register.as_str(), "handed a code over");
-        Ok(())
-    }
-
-    /// What the terminal's screen shows of a session.
-    pub(crate) fn screen_png(&self, session: SessionId) -> Result<Vec<u8>, Problem> {
-        let entered = self.find(session)?;
-        let on_screen = entered.session.borrow().handover.as_ref().map(|handover| handover.register);
-        let shown = on_screen.filter(|register| *register == RegisterKind::Screen);
-        let png = shown.and_then(|_| lock(&entered.code).as_ref().and_then(LiveCode::screen_png));
-        png.ok_or_else(|| Problem::new(ProblemCode::NotFound).detail("no code is on the screen"))
     }
 
     /// Drives one session to its end. A panic in it ends the session too.
@@ -363,7 +310,7 @@ impl Sessions {
         let verdict = self.write_down(entered, verdict).await;
         let passed = verdict.outcome == Outcome::Passed;
         if passed {
-            *lock(&entered.verification) = verdict.verification;
+            entered.pass(verdict.verification);
         }
         let mut error = verdict.error;
         let plan = entered.request.as_ref().map(|request| request.handover).unwrap_or_default();
@@ -396,83 +343,5 @@ impl Index {
         self.sessions.retain(|_, entered| entered.session.borrow().deadline_at >= oldest);
         let Index { sessions, by_request, .. } = self;
         by_request.retain(|_, session| sessions.contains_key(session));
-    }
-}
-
-impl Entered {
-    fn new(id: SessionId, request: NewSession, now: selfsame_domain::time::Timestamp) -> Self {
-        let session = Session {
-            id,
-            request_id: request.request_id.clone(),
-            state: SessionState::Waking,
-            sequence: 1,
-            guidance: None,
-            outcome: None,
-            error: None,
-            payer_display: None,
-            pass_expires_at: None,
-            handover: None,
-            deadline_at: now + Duration::from_millis(request.deadline_ms),
-            timings: Timings::default(),
-        };
-        Self::around(session, Some(request), None)
-    }
-
-    fn remembered(found: Remembered) -> Self {
-        let session = Session {
-            id: found.session,
-            request_id: found.request_id,
-            state: SessionState::Done,
-            sequence: 1,
-            guidance: None,
-            outcome: Some(found.outcome.unwrap_or(Outcome::Unknown)),
-            error: None,
-            payer_display: None,
-            pass_expires_at: found.pass_expires_at,
-            handover: None,
-            deadline_at: found.at,
-            timings: Timings::default(),
-        };
-        Self::around(session, None, found.verification)
-    }
-
-    fn around(session: Session, request: Option<NewSession>, verification: Option<VerificationId>) -> Self {
-        Self {
-            request,
-            session: watch::Sender::new(session),
-            verification: Mutex::new(verification),
-            code: Mutex::new(None),
-            handover: tokio::sync::Mutex::new(()),
-            canceled: Notify::new(),
-        }
-    }
-
-    fn id(&self) -> SessionId {
-        self.session.borrow().id
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Session)) {
-        self.session.send_modify(|session| {
-            change(session);
-            session.sequence += 1;
-        });
-    }
-
-    fn show_progress(&self, progress: &Progress) {
-        let before = self.session.borrow().clone();
-        if (before.state, &before.guidance) != (progress.state, &progress.guidance) {
-            self.change(|session| {
-                (session.state, session.guidance) = (progress.state, progress.guidance.clone())
-            });
-        }
-    }
-
-    /// The session as its caller sees it: with the digits, if they go back to the caller and are still alive.
-    fn shown(&self) -> Session {
-        let mut session = self.session.borrow().clone();
-        if let Some(handover) = session.handover.as_mut().filter(|h| h.register == RegisterKind::Return) {
-            handover.digits = lock(&self.code).as_ref().and_then(LiveCode::digits).map(str::to_owned);
-        }
-        session
     }
 }

@@ -103,7 +103,9 @@ impl Batch {
         let nobody = Payer::default();
         let payer = self.state.payers.get(&code.account).unwrap_or(&nobody);
         let above_limit = self.check_limits(charge.merchant, amount_minor, code, payer)?;
-        let must_confirm = above_limit || charge.ask_payer;
+        let is_lookalike = self.state.lookalikes.contains(&code.verification);
+        let must_confirm = above_limit || charge.ask_payer || is_lookalike;
+        let can_confirm = payer.has_pin || (self.state.terms.gesture_confirms && !is_lookalike);
         let subsidy = self.wallet(code.account, currency, Purpose::Subsidy).ok();
         let subsidised_minor =
             subsidy.map_or(0, |wallet| wallet.available_minor().clamp(0, parts.goods_minor));
@@ -113,7 +115,7 @@ impl Batch {
         let state = match (must_confirm, charge.hold_until) {
             (false, None) => RowState::Posted,
             (false, Some(_)) => RowState::Pending,
-            (true, None) if payer.has_pin || self.state.terms.gesture_confirms => RowState::ActionRequired,
+            (true, None) if can_confirm => RowState::ActionRequired,
             (true, _) => return Err(DeclineCode::ConfirmationUnavailable),
         };
         let legs = [

@@ -1,6 +1,6 @@
 //! What the store loads for a batch. Missing entries mean: does not exist.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::account::AccountState;
 use crate::id::{
@@ -157,6 +157,9 @@ pub struct State {
     pub wallets: HashMap<WalletId, Wallet>,
     /// The payers behind the codes.
     pub payers: HashMap<AccountId, Payer>,
+    /// Those of the batch's verifications whose payers look much like somebody else: a likeness must not pay, so
+    /// they confirm by PIN, whatever the amount.
+    pub lookalikes: HashSet<VerificationId>,
     /// The merchants that ask or were paid.
     pub merchants: HashMap<MerchantId, MerchantTerms>,
 }
@@ -223,6 +226,7 @@ impl State {
             codes: HashMap::new(),
             wallets: HashMap::new(),
             payers: HashMap::new(),
+            lookalikes: HashSet::new(),
             merchants: HashMap::new(),
         }
     }

@@ -60,6 +60,7 @@ struct World {
     payer: Payer,
     merchant: MerchantTerms,
     codes: HashMap<(MerchantId, CodeMac), Code>,
+    lookalikes: HashSet<VerificationId>,
     wallets: HashMap<WalletId, Wallet>,
     rows: Vec<ChainedRow>,
     auditor: Auditor,
@@ -93,6 +94,7 @@ impl World {
             payer: Payer::default(),
             merchant: MerchantTerms::default(),
             codes: (0..10).map(|number| ((merchant(1), mac(number)), code(number))).collect(),
+            lookalikes: HashSet::new(),
             wallets: HashMap::new(),
             rows: Vec::new(),
             auditor: Auditor::default(),
@@ -136,6 +138,7 @@ impl World {
         for code in state.codes.values_mut() {
             code.consumed |= consumed.contains(&code.verification);
         }
+        state.lookalikes = self.lookalikes.clone();
         state.wallets = self.wallets.clone();
         let start = self.terms.business_day.start(self.now);
         for number in 0..3 {

@@ -4,6 +4,7 @@ use anyhow::{Context, bail, ensure};
 use selfsame_api::account::{Account, Identifier, NewAccount};
 use selfsame_api::consent::{Consent, NewConsent};
 use selfsame_api::payment::Payment;
+use selfsame_api::pin::NewPin;
 use selfsame_api::problem::ProblemCode;
 use selfsame_api::top_up::NewTopUp;
 use selfsame_domain::account::IdentifierKind;
@@ -29,6 +30,9 @@ const _: () = {
         index += 1;
     }
 };
+
+/// What Ada types where she must agree to an amount.
+pub const ADAS_PIN: &str = "2580";
 
 /// A finger of nobody who was ever enrolled.
 pub const STRANGER: u64 = 77;
@@ -109,6 +113,10 @@ impl People {
             let label = format!("{} (..{})", person.name, person.last4);
             screen.check(&label, Ok(format!("consent {consent}; {templates} presses enrolled")))?;
         }
+        let pin = NewPin { pin: ADAS_PIN.to_owned(), verification: None };
+        let path = format!("/v1/accounts/{}/pin", people.ada.account);
+        stage.operator.put::<()>(&path, &pin, TIMEOUT).await.map_err(explain)?;
+        screen.step("Ada sets a PIN", "for payments that she must agree to")?;
         let refused = desk.open(people.dan.account, fake_consent(), Modality::Finger, 0).await;
         let checked = match refused {
             Err(error)

@@ -255,7 +255,9 @@ fn told(error: ClientError, call: &str) -> Told {
         ClientError::Connect { address, .. } => {
             Told::Open(format!("the payment server at {address} is not there"))
         }
-        ClientError::NoAnswer { .. } => Told::Open(format!("the answer to the {call} was lost")),
+        ClientError::NoAnswer { .. } | ClientError::Silent { .. } => {
+            Told::Open(format!("the answer to the {call} was lost"))
+        }
         ClientError::Answer { status, .. } => Told::Open(format!("a strange answer came (HTTP {status})")),
     }
 }

@@ -250,7 +250,7 @@ async fn a_live_site_takes_readers_and_refuses_simulated_samples() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_looks_much_like_somebody_waits_for_staff_and_is_found_by_whole_identifiers_only() {
+async fn whoever_looks_much_like_somebody_waits_for_staff_and_pays_by_whole_identifiers_and_pin_only() {
     // At a false acceptance rate of 1 in 100, synthetic fingers 2 and 13 are near enough for one comparison, and not for
     // the nine of two enrolments.
     let policy = Policy { false_accept_ppb: 10_000_000, ..Policy::DEFAULT };
@@ -270,9 +270,23 @@ async fn whoever_looks_much_like_somebody_waits_for_staff_and_is_found_by_whole_
     for _ in 0..2 {
         assert_eq!(site.operator.post(&path, &json!({})).await.ok(200)["state"], "active");
     }
-    for payer in [&first, &second] {
+    let rules = json!({ "utc_offset_minutes": 0, "gesture_confirms": true });
+    site.operator.put("/v1/rules", &rules).await.ok(200);
+    for (payer, order) in [(&first, "o-1"), (&second, "o-2")] {
+        site.top_up(&payer.account, 1_000).await;
         let opened = site.open_capturing(&payer.by_phone()).await;
-        site.press_until_passed(opened, payer.finger).await;
+        let passed = site.press_until_passed(opened, payer.finger).await;
+        let digits = site.digits(&passed).await;
+        let declined = site.charge(order, 1, &digits).await.refused(402, "payment_declined");
+        assert_eq!(declined["decline_code"], "confirmation_unavailable", "no PIN is set yet");
+        let pin = format!("/v1/accounts/{}/pin", payer.account);
+        assert_eq!(site.operator.put(&pin, &json!({ "pin": "2580" })).await.status, 204);
+        let asked = site.charge(order, 1, &digits).await.ok(202);
+        assert_eq!(asked["status"], "requires_action");
+        let gesture = json!({ "payment": asked["id"] });
+        site.till.post("/v1/confirmations", &gesture).await.refused(422, "pin_required");
+        let typed = json!({ "payment": asked["id"], "pin": "2580" });
+        assert_eq!(site.till.post("/v1/confirmations", &typed).await.ok(201)["status"], "succeeded");
         // Four digits would leave it to the scores who of the two this is.
         let pinned = site.open(&payer.by_last4()).await;
         assert_eq!(

@@ -7,14 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selfsame_api::client::{Client, ClientError, Credentials};
-use selfsame_api::confirmation::Confirmations;
 use selfsame_api::interface::{
     HandoverRequest, Outcome, Session, SessionState, TerminalState, TerminalStatus,
 };
 use selfsame_api::merchant::Secret;
 use selfsame_domain::clock::SystemClock;
-use selfsame_domain::id::PaymentId;
-use selfsame_terminal::device::{DeviceIdentity, ServerLink};
+use selfsame_terminal::device::DeviceIdentity;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -346,47 +344,61 @@ async fn children_end_when_their_parent_is_killed() {
     ended(&matcher).await;
 }
 
-/// A refusal of the verification interface.
-/// Waits until a payment is to be confirmed at the terminal.
-async fn asked(terminal: &ServerLink) -> PaymentId {
-    let asked = async {
-        loop {
-            let waiting: Confirmations = terminal.get("/v1/confirmations", PATIENCE).await.expect("a list");
-            match waiting.data.first() {
-                Some(payment) => return payment.id,
-                None => tokio::time::sleep(PAUSE).await,
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, asked).await.expect("the payer is asked")
+/// The payer at the terminal, by the command that stands in for its screen.
+async fn answer(processes: &Processes, arguments: &[&str], pin: &str) -> Option<String> {
+    let arguments = [&["confirm", "--wait-seconds", "30"], arguments].concat();
+    processes.run(&arguments, &format!("{pin}\n")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_till_says_paid_when_the_payer_has_confirmed_and_not_before() {
+async fn a_till_says_paid_when_the_payer_has_confirmed_at_the_terminal_and_not_before() {
     let processes = Processes::start().await;
     let operator = processes.server("operator");
-    let rules = json!({ "utc_offset_minutes": 0, "gesture_confirms": true });
-    operator.put::<Value>("/v1/rules", &rules, PATIENCE).await.expect("rules are set");
     let limits = json!({ "step_up_above_minor": 9 });
     operator.put::<Value>("/v1/limits/site", &limits, PATIENCE).await.expect("limits are set");
-    let terminal = processes.identity().link(Arc::new(SystemClock));
     let code = processes.code(5_000).await;
     let confirm = async {
-        let payment = asked(&terminal).await;
-        let body = json!({ "payment": payment });
-        terminal.post::<Value>("/v1/confirmations", &body, PATIENCE).await.expect("confirmed");
+        assert_eq!(answer(&processes, &[], "0852").await, None, "a wrong PIN confirms nothing");
+        assert_eq!(answer(&processes, &["--gesture"], "").await, None, "nor does a gesture here");
+        answer(&processes, &[], "2580").await
     };
-    let (charged, ()) = tokio::join!(processes.charge("confirmed", &code), confirm);
+    let (charged, confirmed) = tokio::join!(processes.charge("confirmed", &code), confirm);
     assert_eq!((&charged["result"], &charged["payment"]["status"]), (&json!("paid"), &json!("succeeded")));
+    assert_eq!(confirmed.as_deref(), Some("CONFIRMED\n"));
     let code = processes.code(5_001).await;
-    let cancel = async {
-        let path = format!("/v1/confirmations/{}/cancel", asked(&terminal).await);
-        terminal.post::<Value>(&path, &json!({}), PATIENCE).await.expect("cancelled");
-    };
-    let (charged, ()) = tokio::join!(processes.try_charge("refused", &code), cancel);
+    let (charged, refused) =
+        tokio::join!(processes.try_charge("refused", &code), answer(&processes, &["--refuse"], ""));
     assert_eq!(charged, None, "the till does not end with PAID");
+    assert_eq!(refused.as_deref(), Some("GIVEN UP\n"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_locked_terminal_asks_no_payer_and_says_so_to_its_register() {
+    let processes = Processes::start().await;
+    processes.ready().await;
+    let operator = processes.server("operator");
+    let terminal = processes.identity().terminal.terminal;
+    let set = async |action: &str, state: TerminalState| {
+        let path = format!("/v1/terminals/{terminal}/{action}");
+        operator.post::<Value>(&path, &json!({}), PATIENCE).await.expect("the operator may do that");
+        let reached = async {
+            while processes.interface.get::<TerminalStatus>("/v1/terminal", PATIENCE).await.unwrap().state
+                != state
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, reached).await.expect("the terminal hears of it");
+    };
+    set("lock", TerminalState::Locked).await;
+    let request = json!({ "request_id": "locked", "modality": "finger" });
+    let asked = processes.interface.post::<Session>("/v1/verifications", &request, PATIENCE).await;
+    assert_eq!(refused(asked), "terminal_locked");
+    set("unlock", TerminalState::Ready).await;
+    assert_eq!(processes.pay("unlocked", 5_000).await["result"], "paid");
+}
+
+/// A refusal of the verification interface.
 fn refused(answer: Result<Session, ClientError>) -> String {
     let error = answer.expect_err("the interface refuses");
     error.problem().expect("a problem document").code.as_str().to_owned()

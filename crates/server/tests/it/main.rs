@@ -2,6 +2,7 @@
 //! through the store's own transactions, so that no matcher is needed.
 
 mod bad_input;
+mod channel;
 mod confirmation;
 mod crash;
 mod documents;

@@ -113,7 +113,9 @@ fn told(ask: Ask, answer: &Result<Value, ClientError>) -> Told {
             code => Told::Refused(code.as_str().to_owned()),
         },
         Err(ClientError::Connect { .. }) => Told::Refused("not_connected".to_owned()),
-        Err(ClientError::NoAnswer { .. } | ClientError::Answer { .. }) => Told::Unknown,
+        Err(ClientError::NoAnswer { .. } | ClientError::Silent { .. } | ClientError::Answer { .. }) => {
+            Told::Unknown
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Everything that the decision needs to know for a batch, read inside its transaction.
 
 use rusqlite::{OptionalExtension, Transaction, params};
-use selfsame_domain::id::{AccountId, MerchantId, PaymentId, WalletId};
+use selfsame_domain::id::{AccountId, MerchantId, PaymentId, VerificationId, WalletId};
 use selfsame_domain::ledger::{ChainedRow, Row};
 use selfsame_domain::limit::Spending;
 use selfsame_domain::payment::{
-    Code, CodeMac, Guesses, History, IdempotencyKey, MerchantTerms, Payer, ReceiptNumber, Request, State,
-    Target, Wallet,
+    Close, Code, CodeMac, Ending, Guesses, History, IdempotencyKey, MerchantTerms, Payer, ReceiptNumber,
+    Request, State, Target, Wallet,
 };
 use selfsame_domain::time::Timestamp;
 
@@ -18,33 +18,54 @@ use crate::row;
 use crate::site::load_currency;
 use crate::slot::load_slot;
 
-fn load_code(tx: &Transaction<'_>, merchant: MerchantId, mac: CodeMac) -> Result<Option<Code>> {
-    tx.prepare_cached(
+/// Whether the payer of `verifications` looks much like somebody else in what was compared.
+pub(crate) const IS_LOOKALIKE: &str = "exists (
+        select 1
+        from lookalikes
+        where lookalikes.account_id = verifications.account_id and lookalikes.modality = verifications.modality
+    )";
+
+/// A code, and whether its payer is a lookalike.
+fn load_code(tx: &Transaction<'_>, merchant: MerchantId, mac: CodeMac) -> Result<Option<(Code, bool)>> {
+    let sql = format!(
         "select payment_codes.id, payment_codes.verification_id, verifications.sensor_grade,
              payment_codes.account_id, payment_codes.store_id, payment_codes.terminal_id, payment_codes.currency,
              payment_codes.amount_minor_max, payment_codes.expires_at,
              verifications.code_id is distinct from payment_codes.id,
-             exists (select 1 from payments where payments.verification_id = payment_codes.verification_id)
+             exists (select 1 from payments where payments.verification_id = payment_codes.verification_id),
+             {IS_LOOKALIKE}
          from payment_codes
          join verifications on verifications.id = payment_codes.verification_id
          where payment_codes.merchant_id = ?1 and payment_codes.mac = ?2",
-    )?
-    .query_row(params![merchant.to_string(), mac.0], |found| {
-        Ok(Code {
-            code: row::text(found, 0)?,
-            verification: row::text(found, 1)?,
-            sensor_grade: row::text(found, 2)?,
-            account: row::text(found, 3)?,
-            store: row::text(found, 4)?,
-            terminal: row::text(found, 5)?,
-            currency: row::text(found, 6)?,
-            amount_minor_max: found.get(7)?,
-            expires_at: row::timestamp(found, 8)?,
-            revoked: found.get(9)?,
-            consumed: found.get(10)?,
+    );
+    tx.prepare_cached(&sql)?
+        .query_row(params![merchant.to_string(), mac.0], |found| {
+            let code = Code {
+                code: row::text(found, 0)?,
+                verification: row::text(found, 1)?,
+                sensor_grade: row::text(found, 2)?,
+                account: row::text(found, 3)?,
+                store: row::text(found, 4)?,
+                terminal: row::text(found, 5)?,
+                currency: row::text(found, 6)?,
+                amount_minor_max: found.get(7)?,
+                expires_at: row::timestamp(found, 8)?,
+                revoked: found.get(9)?,
+                consumed: found.get(10)?,
+            };
+            Ok((code, found.get(11)?))
         })
-    })
-    .optional()
+        .optional()
+}
+
+/// Notes whether the payer of an open payment is a lookalike.
+fn load_lookalike(tx: &Transaction<'_>, verification: VerificationId, state: &mut State) -> Result<()> {
+    let sql = format!("select {IS_LOOKALIKE} from verifications where id = ?1");
+    let found = tx.prepare_cached(&sql)?.query_row(params![verification.to_string()], |found| found.get(0));
+    if found.optional()?.unwrap_or(false) {
+        state.lookalikes.insert(verification);
+    }
+    Ok(())
 }
 
 fn load_wallets_of(tx: &Transaction<'_>, account: AccountId, state: &mut State) -> Result<()> {
@@ -154,7 +175,9 @@ fn load_payer(
     asks_payer: bool,
     now: Timestamp,
 ) -> Result<()> {
-    if state.payers.contains_key(&code.account) {
+    let is_lookalike = state.lookalikes.contains(&code.verification);
+    // Somebody may pay twice in a batch, and look like somebody else in one of the two only.
+    if state.payers.contains_key(&code.account) && !is_lookalike {
         return Ok(());
     }
     let id = code.account.to_string();
@@ -163,7 +186,7 @@ fn load_payer(
     let mut payer = Payer { limits, guardian, ..Payer::default() };
     let terms = &state.terms;
     let layers = [&terms.site, &payer.limits, &payer.guardian].into_iter().chain(terms.by_grade.values());
-    let (mut needs_spending, mut needs_pin) = (false, asks_payer);
+    let (mut needs_spending, mut needs_pin) = (false, asks_payer || is_lookalike);
     for limits in layers {
         needs_spending |= limits.needs_spending();
         needs_pin |= limits.step_up_above_minor.is_some();
@@ -203,8 +226,11 @@ pub(crate) fn load(tx: &Transaction<'_>, requests: &[Request], now: Timestamp) -
             load_wallets_of(tx, account, &mut state)?;
         }
         if let Request::Charge(charge) = request
-            && let Some(code) = load_code(tx, charge.merchant, charge.code)?
+            && let Some((code, is_lookalike)) = load_code(tx, charge.merchant, charge.code)?
         {
+            if is_lookalike {
+                state.lookalikes.insert(code.verification);
+            }
             load_wallets_of(tx, code.account, &mut state)?;
             load_payer(tx, &code, &mut state, asks_payer, now)?;
             state.codes.insert((charge.merchant, charge.code), code);
@@ -229,8 +255,12 @@ fn load_target(tx: &Transaction<'_>, request: &Request, state: &mut State) -> Re
         }
         _ => None,
     };
-    match payment {
-        Some(payment) => load_history(tx, payment, state),
+    let Some(payment) = payment else { return Ok(()) };
+    load_history(tx, payment, state)?;
+    let confirmed = matches!(request, Request::Close(Close { ending: Ending::Confirm(_), .. }));
+    let verification = state.histories.get(&payment).and_then(|history| history.head().verification);
+    match verification.filter(|_| confirmed) {
+        Some(verification) => load_lookalike(tx, verification, state),
         None => Ok(()),
     }
 }

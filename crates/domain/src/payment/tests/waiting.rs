@@ -97,6 +97,22 @@ fn a_gesture_confirms_only_where_the_site_says_so() {
 }
 
 #[test]
+fn who_looks_much_like_somebody_else_confirms_every_amount_by_pin() {
+    let mut world = World::new(&[1_000]);
+    world.lookalikes.extend([code(0).verification, code(3).verification]);
+    world.terms.gesture_confirms = true;
+    let declined = Refusal::Declined(DeclineCode::ConfirmationUnavailable);
+    assert_eq!(world.refused(world.charge(0, "o1", 1)), declined);
+    world.payer.has_pin = true;
+    let waiting = world.done(world.charge(0, "o1", 1));
+    assert_eq!(waiting.status, Status::RequiresAction);
+    assert_eq!(world.refused(world.confirm(waiting.payment, Proof::Gesture)), Refusal::PinRequired);
+    assert_eq!(world.done(world.confirm(waiting.payment, Proof::Pin)).status, Status::Succeeded);
+    // A hold would last longer than the payer stands there.
+    assert_eq!(world.refused(world.hold(3, "o2", 1)), declined);
+}
+
+#[test]
 fn a_confirmation_after_its_time_or_of_a_frozen_account_is_refused() {
     let mut world = with_step_up(1_000);
     let waiting = world.done(world.charge(0, "o1", 101)).payment;

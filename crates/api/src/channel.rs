@@ -1,0 +1,63 @@
+//! The terminal's one long-lived channel to the payment server: lock, retirement and the payments that come of its
+//! codes, as server-sent events.
+//!
+//! Each event carries the whole [`Situation`], never a difference: whoever connects again has missed nothing, and the
+//! last event is always the truth.
+
+use std::time::Duration;
+
+use selfsame_domain::id::{PaymentId, TerminalId, VerificationId};
+use selfsame_domain::money::Amount;
+use selfsame_domain::terminal::Standing;
+use selfsame_domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::payment::{Money, PaymentStatus};
+
+/// How often the server writes something, news or not, so that a dead connection is noticed.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// After this long without a byte the terminal takes the connection for dead: two heartbeats may be lost.
+pub const SILENCE_MAX: Duration = Duration::from_secs(15);
+
+/// Payments that one situation tells of: those of the terminal's latest verifications.
+pub const PAYMENTS_MAX: u32 = 16;
+
+/// `GET /v1/channel` (signed by the terminal; `text/event-stream`): the data of each event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Situation {
+    /// The terminal.
+    #[schema(value_type = String)]
+    pub terminal: TerminalId,
+    /// `active`, `locked` (not now) or `retired` (never again; the channel ends after this).
+    #[schema(value_type = String, example = "active")]
+    pub standing: Standing,
+    /// Charges of its codes, oldest first, the latest 16.
+    pub payments: Vec<TerminalPayment>,
+}
+
+/// What became of a code at the till: for the terminal's screen, after the amount is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TerminalPayment {
+    /// The payment.
+    #[schema(value_type = String)]
+    pub payment: PaymentId,
+    /// The verification behind its code.
+    #[schema(value_type = String)]
+    pub verification: VerificationId,
+    /// Where it stands. `requires_action`: the payer must agree here to merchant and exact amount.
+    pub status: PaymentStatus,
+    /// Who charged.
+    #[schema(example = "Canteen North")]
+    pub merchant_name: String,
+    /// How much.
+    #[schema(value_type = Money)]
+    pub amount: Amount,
+    /// Until when the payer may agree; while `requires_action`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub expires_at: Option<Timestamp>,
+    /// Whether a gesture on the screen is enough to agree; else only the PIN is.
+    pub gesture_confirms: bool,
+}
