@@ -1,4 +1,4 @@
-//! `cargo xtask openapi`: the interfaces' documents, written from the code.
+//! `cargo xtask openapi`: the interfaces' documents, and the tables of their page, written from the code.
 
 use std::fs;
 
@@ -8,25 +8,54 @@ use crate::step::{cargo, root};
 
 const FOLDER: &str = "docs/openapi";
 
-/// Writes the document of each interface.
+/// The page whose tables are made from the code.
+const PAGE: &str = "docs/interface.md";
+
+/// Writes the document of each interface, and the page's tables.
 pub(crate) fn run() -> Result<()> {
     let folder = root().join(FOLDER);
     fs::create_dir_all(&folder).with_context(|| format!("failed to make `{FOLDER}`"))?;
     for interface in ["server", "terminal"] {
-        let mut command = cargo();
-        command.args(["run", "--quiet", "--package", "selfsame", "--", "openapi", interface]);
-        command.stderr(std::process::Stdio::inherit());
-        let output = command.output().context("failed to start cargo")?;
-        if !output.status.success() {
-            bail!("`selfsame openapi {interface}` failed ({})", output.status);
-        }
-        let path = folder.join(interface).with_extension("json");
-        let changed = fs::read(&path).ok().as_ref() != Some(&output.stdout);
-        if changed {
-            fs::write(&path, &output.stdout)
-                .with_context(|| format!("failed to write `{}`", path.display()))?;
-        }
-        println!("{FOLDER}/{interface}.json: {}", if changed { "written" } else { "unchanged" });
+        let document = printed(interface)?;
+        write(&format!("{FOLDER}/{interface}.json"), &document)?;
     }
+    let page = fs::read_to_string(root().join(PAGE)).with_context(|| format!("failed to read `{PAGE}`"))?;
+    let tables = String::from_utf8(printed("tables")?).context("the tables are no text")?;
+    write(PAGE, with_tables(&page, &tables)?.as_bytes())
+}
+
+fn printed(what: &str) -> Result<Vec<u8>> {
+    let mut command = cargo();
+    command.args(["run", "--quiet", "--package", "selfsame", "--", "openapi", what]);
+    command.stderr(std::process::Stdio::inherit());
+    let output = command.output().context("failed to start cargo")?;
+    if !output.status.success() {
+        bail!("`selfsame openapi {what}` failed ({})", output.status);
+    }
+    Ok(output.stdout)
+}
+
+fn write(path: &str, content: &[u8]) -> Result<()> {
+    let file = root().join(path);
+    let changed = fs::read(&file).ok().as_deref() != Some(content);
+    if changed {
+        fs::write(&file, content).with_context(|| format!("failed to write `{path}`"))?;
+    }
+    println!("{path}: {}", if changed { "written" } else { "unchanged" });
     Ok(())
+}
+
+/// Where a table ends.
+const END: &str = "<!-- end generated -->";
+
+/// The page with each of `tables`, which stand between the same marks there, in its place.
+fn with_tables(page: &str, tables: &str) -> Result<String> {
+    let mut page = page.to_owned();
+    for table in tables.split_inclusive(END).map(str::trim_start).filter(|table| table.ends_with(END)) {
+        let begin = table.lines().next().unwrap_or_default();
+        let start = page.find(begin).with_context(|| format!("`{PAGE}` has no `{begin}`"))?;
+        let length = page[start..].find(END).with_context(|| format!("`{PAGE}` does not end `{begin}`"))?;
+        page.replace_range(start..start + length + END.len(), table);
+    }
+    Ok(page)
 }

@@ -129,6 +129,11 @@ impl Client {
         Self { http, base: "http://localhost".to_owned(), address, credentials: Credentials::None, clock }
     }
 
+    /// Where the other side is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// `GET path?query`; `path_and_query` begins with a slash.
     pub async fn get<T: DeserializeOwned>(
         &self,

@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 
 use crate::account::Identifier;
 use crate::channel::TerminalPayment;
+use crate::failure::SessionError;
 use crate::merchant::Secret;
 
 /// Shortest, usual and longest time that a verification may take, in milliseconds.
@@ -23,6 +24,10 @@ pub const DEADLINE_MS_MIN: u64 = 1_000;
 pub const DEADLINE_MS_DEFAULT: u64 = 60_000;
 /// Longest time.
 pub const DEADLINE_MS_MAX: u64 = 180_000;
+/// Shortest and longest lease, in milliseconds.
+pub const LEASE_MS_MIN: u64 = 2_000;
+/// Longest lease.
+pub const LEASE_MS_MAX: u64 = 30_000;
 /// Longest wait of one long poll, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 25_000;
 
@@ -42,6 +47,11 @@ pub struct NewSession {
     /// How long it may take, 1,000 to 180,000.
     #[serde(default = "deadline_ms_default")]
     pub deadline_ms: u64,
+    /// Cancel when the caller has neither waited for news nor asked for them for so long, 2,000 to 30,000: for callers
+    /// that may go away. Absent: only the deadline ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 2000, maximum = 30_000)]
+    pub lease_ms: Option<u64>,
     /// How the code gets to the register.
     #[serde(default)]
     pub handover: HandoverPlan,
@@ -111,6 +121,19 @@ pub enum SessionState {
     Done,
 }
 
+impl SessionState {
+    /// The value on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SessionState::Waking => "waking",
+            SessionState::AwaitingIdentifier => "awaiting_identifier",
+            SessionState::Capturing => "capturing",
+            SessionState::Verifying => "verifying",
+            SessionState::Done => "done",
+        }
+    }
+}
+
 /// How a session ended. Exactly one, never changed afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -149,32 +172,6 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Why a session failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SessionError {
-    /// Stable code. Device: `verifier_unavailable`, `verifier_lost`, `capture_unavailable`, `image_invalid`,
-    /// `seal_broken`, `clock_skew`, `terminal_not_active`, `journal_unwritable`, `internal`. Network:
-    /// `server_unreachable`. Server: `server_unavailable`, `matcher_unavailable`, `matcher_busy`, `code_issue_failed`,
-    /// `refused_by_server`.
-    pub code: String,
-    /// `device`, `network` or `server`.
-    pub class: ErrorClass,
-    /// Whether the same request may go through if it is made again under a new `request_id`.
-    pub retryable: bool,
-}
-
-/// Whom to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorClass {
-    /// This terminal.
-    Device,
-    /// The way to the server.
-    Network,
-    /// The payment server.
-    Server,
-}
-
 /// A verification as the register sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Session {
@@ -188,13 +185,13 @@ pub struct Session {
     pub state: SessionState,
     /// Raised by every change; for long polls.
     pub sequence: u64,
-    /// What the payer should do, e.g. `press_harder`; while `capturing`.
+    /// What the payer should do, e.g. `press_harder`; while it is known. docs/interface.md lists all codes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guidance: Option<String>,
     /// How it ended; when `done`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
-    /// Why; when `failed`, or when a code that was to be handed over at once could not be.
+    /// Why; when `failed`, when nobody came, or when a code that was to be handed over at once could not be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<SessionError>,
     /// First character of the payer's name and stars; when `passed`.
@@ -210,6 +207,9 @@ pub struct Session {
     /// What became of it at the till, as soon as the server says so; may still change after `done`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment: Option<TerminalPayment>,
+    /// What came of a cancel after the payer had passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelResult>,
     /// When the terminal gives up.
     #[schema(value_type = String, format = DateTime)]
     pub deadline_at: Timestamp,
@@ -279,10 +279,37 @@ pub enum CancelReason {
     Cashier,
     /// The payer.
     Payer,
+    /// The register's software is being ended.
+    PosShutdown,
 }
 
+/// What came of a cancel after the payer had passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelResult {
+    /// Nothing was paid, and nothing will be: its code, if there was one, is revoked.
+    InTime,
+    /// A payment had come of it already. Take it back by a reversal.
+    TooLate,
+}
+
+/// `GET /v1/events`: the whole terminal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Board {
+    /// The terminal.
+    pub terminal: TerminalStatus,
+    /// The session that began last; without a code's digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<Session>,
+}
+
+/// `POST /v1/prepare`: the till expects a payer soon, for example because the first item was scanned.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Prepare {}
+
 /// `GET /v1/terminal`.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TerminalStatus {
     /// The terminal.
     #[schema(value_type = String)]

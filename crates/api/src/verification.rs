@@ -93,6 +93,9 @@ pub struct Verification {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "A***")]
     pub payer_display: Option<String>,
+    /// A payment came of one of its codes; told when it is ended.
+    #[serde(default)]
+    pub paid: bool,
     /// Until when this state lasts: frames are awaited, or codes may be asked for.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,

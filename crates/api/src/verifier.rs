@@ -11,7 +11,8 @@ use selfsame_domain::timing::Timings;
 use serde::{Deserialize, Serialize};
 
 use crate::account::Identifier;
-use crate::interface::{Outcome, SessionError, SessionState};
+use crate::failure::SessionError;
+use crate::interface::{Outcome, SessionState};
 
 /// `POST /v1/wake`: verify a payer. Answered at once with the first [`Progress`]; a second wake replaces the first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -85,6 +86,15 @@ pub struct SyntheticPress {
     pub finger: u64,
     /// Names the press for ever.
     pub press: u64,
+}
+
+/// `GET /v1/camera?after=..&wait_ms=..` (long poll): whether the page has to have its camera on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CameraWish {
+    /// Raised by every change.
+    pub sequence: u64,
+    /// On, or off with its light out.
+    pub on: bool,
 }
 
 /// `GET /v1/verifier`: whether the program answers and what it can capture.

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use crate::output;
 
-/// Print the OpenAPI 3.1 document of an interface
+/// Print the OpenAPI 3.1 document of an interface, or the tables of its page
 #[derive(Args, Debug)]
 pub struct Openapi {
     /// Which interface
@@ -18,6 +18,8 @@ enum Interface {
     Server,
     /// The terminal's verification interface
     Terminal,
+    /// The tables of docs/interface.md, between the marks that they stand between there
+    Tables,
 }
 
 impl Openapi {
@@ -26,6 +28,13 @@ impl Openapi {
         output::line(match self.interface {
             Interface::Server => selfsame_server::openapi_json(),
             Interface::Terminal => selfsame_terminal::openapi_json(),
+            Interface::Tables => {
+                let tables = selfsame_terminal::interface_tables().into_iter();
+                let marked = |(name, table): (&str, String)| {
+                    format!("<!-- begin generated: {name} -->\n\n{table}\n<!-- end generated -->\n")
+                };
+                tables.map(marked).collect()
+            }
         })
     }
 }

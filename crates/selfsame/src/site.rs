@@ -6,10 +6,12 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use selfsame_domain::payment_code::Prefix;
 use selfsame_domain::verification::{AttackPolicy, Policy};
+use selfsame_terminal::Budgets;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -18,6 +20,9 @@ pub const DEFAULT_SETTINGS: &str = include_str!("../selfsame.default.toml");
 
 /// Bytes of every secret.
 const SECRET_BYTES: usize = 32;
+
+/// How long payers may be given, in seconds.
+const PAYER_SECONDS: std::ops::RangeInclusive<u16> = 1..=120;
 
 /// Longest path of a Unix socket in bytes, on the strictest system (macOS: 104 with the end mark; Linux: 108).
 const SOCKET_PATH_BYTES_MAX: usize = 103;
@@ -44,6 +49,9 @@ pub struct Settings {
     /// Where faces come from.
     #[serde(default)]
     pub camera: CameraSettings,
+    /// The terminal.
+    #[serde(default)]
+    pub terminal: TerminalSettings,
     /// Model packs.
     #[serde(default)]
     pub models: ModelSettings,
@@ -109,7 +117,33 @@ settings! {
     /// Settings of the camera.
     CameraSettings, camera {
         source: CameraSourceKind,
+        policy: CameraPolicyKind,
     } optional { path: PathBuf, listen: SocketAddr, }
+}
+
+settings! {
+    /// Settings of the terminal.
+    TerminalSettings, terminal {
+        identifier_seconds: u16,
+        capture_seconds: u16,
+    } optional {}
+}
+
+impl TerminalSettings {
+    /// As the terminal takes it.
+    pub fn budgets(&self) -> anyhow::Result<Budgets> {
+        let seconds = |name: &str, value: u16| {
+            ensure!(
+                PAYER_SECONDS.contains(&value),
+                "`{name}` in section [terminal] must be within {PAYER_SECONDS:?}"
+            );
+            Ok(Duration::from_secs(value.into()))
+        };
+        Ok(Budgets {
+            identifier: seconds("identifier_seconds", self.identifier_seconds)?,
+            capture: seconds("capture_seconds", self.capture_seconds)?,
+        })
+    }
 }
 
 settings! {
@@ -159,6 +193,16 @@ pub enum CameraSourceKind {
     Posted,
     /// Pictures from files.
     File,
+}
+
+/// When a camera is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CameraPolicyKind {
+    /// While it is needed.
+    Cold,
+    /// Always.
+    Warm,
 }
 
 /// One of the site's secrets: 32 random bytes in a file that only its owner can read.

@@ -45,6 +45,7 @@ impl Terminal {
             socket: site.socket("terminal.sock")?,
             verifier_socket: site.socket("verifier.sock")?,
             journal: site.journal(),
+            budgets: site.settings()?.terminal.budgets()?,
             identity,
             clock: Arc::new(SystemClock),
         };

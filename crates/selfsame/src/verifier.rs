@@ -9,6 +9,7 @@ use selfsame_domain::sensor::Modality;
 use selfsame_terminal::capture::CaptureSource;
 use selfsame_terminal::capture::camera::Camera;
 use selfsame_terminal::capture::files::PictureFiles;
+use selfsame_terminal::capture::power::CameraPolicy;
 use selfsame_terminal::capture::reader::Reader;
 use selfsame_terminal::device::DeviceIdentity;
 use selfsame_terminal::face::FaceFinder;
@@ -16,7 +17,7 @@ use selfsame_terminal::{PageAccess, VerifierConfig, run_verifier};
 
 use crate::models::face_pack;
 use crate::process::ProcessOptions;
-use crate::site::{CameraSourceKind, CaptureSettings, CaptureSourceKind, Settings, Site};
+use crate::site::{CameraPolicyKind, CameraSourceKind, CaptureSettings, CaptureSourceKind, Settings, Site};
 
 /// Where the payer's page finds the verification program, in the site's `run` folder.
 pub const PAGE_URL: &str = "verifier.url";
@@ -43,7 +44,14 @@ impl Verifier {
         let socket = site.socket("verifier.sock")?;
         let page = page_access(site).await?;
         let (_stopper, stop) = self.process.start()?;
-        let config = VerifierConfig { socket, sources, page, identity, clock: Arc::new(SystemClock) };
+        let settings = site.settings()?;
+        let camera_policy = match settings.camera.policy {
+            CameraPolicyKind::Cold => CameraPolicy::Cold,
+            CameraPolicyKind::Warm => CameraPolicy::Warm,
+        };
+        let budgets = settings.terminal.budgets()?;
+        let clock = Arc::new(SystemClock);
+        let config = VerifierConfig { socket, sources, camera_policy, budgets, page, identity, clock };
         run_verifier(config, stop.wait()).await.context("the verification program failed")
     }
 }

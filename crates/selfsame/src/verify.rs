@@ -130,6 +130,7 @@ impl Verify {
             modality,
             identifier: self.identifier.identifier(),
             deadline_ms: self.deadline_seconds * 1000,
+            lease_ms: None,
             handover: HandoverPlan { register, mode: HandoverMode::OnRequest },
         };
         let session = at.request(&new).await.map_err(explain_terminal)?;

@@ -194,6 +194,7 @@ async fn wire(app: &App, stored: Stored, ending: Option<Ending>) -> Result<Verif
         nonce: stored.nonce.filter(|_| capturing).map(Bytes),
         attempts_left: if capturing { stored.attempts_left } else { 0 },
         payer_display,
+        paid: false,
         expires_at: stored.expires_at,
         timings: stored.timings,
     })
@@ -228,7 +229,9 @@ async fn end(
     }
     let found = app.store.verification(verification).await.or_problem()?.ok_or_else(not_found)?;
     let ending = failed_ending(&found);
-    wire(&app, found, ending).await.map(Json)
+    let paid = app.store.verification_has_paid(verification).await.or_problem()?;
+    let ended = wire(&app, found, ending).await?;
+    Ok(Json(Verification { paid, ..ended }))
 }
 
 /// Checks the number of frames.

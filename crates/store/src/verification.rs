@@ -261,6 +261,19 @@ impl Store {
             .await
     }
 
+    /// Whether a payment has come of a verification, whatever became of it.
+    pub async fn verification_has_paid(
+        &self,
+        verification: VerificationId,
+    ) -> std::result::Result<bool, StoreError> {
+        self.readers
+            .read("verification_read_paid", move |tx| {
+                tx.prepare_cached("select exists (select 1 from payments where verification_id = ?1)")?
+                    .query_row(params![verification.to_string()], |found| found.get(0))
+            })
+            .await
+    }
+
     /// Ends a verification: no further codes, and the one that was issued is revoked. Answers `false` if this
     /// terminal has no such verification.
     pub async fn end_verification(

@@ -177,6 +177,16 @@ impl ServerLink {
         }
     }
 
+    /// Where the payment server is.
+    pub(crate) fn address(&self) -> &str {
+        self.client.address()
+    }
+
+    /// By how much this machine's clock is corrected, in milliseconds.
+    pub(crate) fn clock_correction_ms(&self) -> i64 {
+        self.clock.offset_ms.load(Ordering::Relaxed)
+    }
+
     /// Opens a stream of events, signed.
     pub(crate) async fn events(
         &self,

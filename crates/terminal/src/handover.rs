@@ -16,7 +16,7 @@ use crate::verification::Sessions;
 use crate::{lock, random};
 
 /// Longest wait for a code. A till in a queue does not wait longer; asking again is always safe.
-const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CODE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Pause before the second try.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -39,10 +39,10 @@ async fn ask_for_code(
         },
         lifetime_seconds,
     };
-    let mut asked = link.post("/v1/payment-codes", &new, CALL_TIMEOUT).await;
+    let mut asked = link.post("/v1/payment-codes", &new, CODE_TIMEOUT).await;
     if asked.as_ref().is_err_and(|error| error.problem().is_none()) {
         tokio::time::sleep(RETRY_PAUSE).await;
-        asked = link.post("/v1/payment-codes", &new, CALL_TIMEOUT).await;
+        asked = link.post("/v1/payment-codes", &new, CODE_TIMEOUT).await;
     }
     asked.map_err(|error| match error {
         ClientError::Problem(problem) => *problem,

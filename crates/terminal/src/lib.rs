@@ -9,7 +9,9 @@ pub mod capture;
 mod channel;
 mod confirmation;
 pub mod device;
+mod diagnostics;
 pub mod enrolment;
+mod events;
 pub mod face;
 mod handover;
 mod interface;
@@ -17,6 +19,8 @@ mod journal;
 mod page;
 mod register;
 mod session;
+mod state;
+mod tables;
 mod verification;
 mod verifier;
 
@@ -26,7 +30,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use interface::{TerminalConfig, openapi_json, run_terminal};
 pub use page::PageAccess;
-pub use verifier::{VerifierConfig, run_verifier};
+pub use tables::interface_tables;
+pub use verifier::{Budgets, VerifierConfig, run_verifier};
 
 /// Why terminal or verifier do not run.
 #[derive(Debug, thiserror::Error)]

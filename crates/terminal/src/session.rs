@@ -1,10 +1,11 @@
 //! One session: what its caller sees, and what only this process knows of it.
 
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use selfsame_api::channel::TerminalPayment;
 use selfsame_api::interface::{NewSession, Outcome, RegisterKind, Session, SessionState};
+use selfsame_api::payment::PaymentStatus;
 use selfsame_api::verifier::Progress;
 use selfsame_domain::id::{SessionId, VerificationId};
 use selfsame_domain::time::Timestamp;
@@ -14,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use crate::journal::Remembered;
 use crate::lock;
 use crate::register::LiveCode;
+use crate::state::{Event, next};
 
 /// A session with what only this process knows of it.
 pub(crate) struct Entered {
@@ -28,10 +30,19 @@ pub(crate) struct Entered {
     /// Held while a code is asked for, so that the code that is kept is the one that is alive.
     pub(crate) handover: tokio::sync::Mutex<()>,
     pub(crate) canceled: Notify,
+    /// Raised by every change of any session.
+    news: Arc<watch::Sender<u64>>,
+    /// How many callers wait for news, and when the last one stopped.
+    attention: Mutex<(usize, Instant)>,
 }
 
 impl Entered {
-    pub(crate) fn new(id: SessionId, request: NewSession, now: Timestamp) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        request: NewSession,
+        now: Timestamp,
+        news: Arc<watch::Sender<u64>>,
+    ) -> Self {
         let session = Session {
             id,
             request_id: request.request_id.clone(),
@@ -44,32 +55,40 @@ impl Entered {
             pass_expires_at: None,
             handover: None,
             payment: None,
+            cancel: None,
             deadline_at: now + Duration::from_millis(request.deadline_ms),
             timings: Timings::default(),
         };
-        Self::around(session, Some(request), None)
+        Self::around(session, Some(request), None, news)
     }
 
-    pub(crate) fn remembered(found: Remembered) -> Self {
+    pub(crate) fn remembered(found: Remembered, news: Arc<watch::Sender<u64>>) -> Self {
+        let restarted = next(SessionState::Waking, Event::Restarted).and_then(|(_, outcome)| outcome);
         let session = Session {
             id: found.session,
             request_id: found.request_id,
             state: SessionState::Done,
             sequence: 1,
             guidance: None,
-            outcome: Some(found.outcome.unwrap_or(Outcome::Unknown)),
+            outcome: found.outcome.or(restarted),
             error: None,
             payer_display: None,
             pass_expires_at: found.pass_expires_at,
             handover: None,
             payment: None,
+            cancel: None,
             deadline_at: found.at,
             timings: Timings::default(),
         };
-        Self::around(session, None, found.verification)
+        Self::around(session, None, found.verification, news)
     }
 
-    fn around(session: Session, request: Option<NewSession>, verification: Option<VerificationId>) -> Self {
+    fn around(
+        session: Session,
+        request: Option<NewSession>,
+        verification: Option<VerificationId>,
+        news: Arc<watch::Sender<u64>>,
+    ) -> Self {
         Self {
             request,
             session: watch::Sender::new(session),
@@ -78,6 +97,8 @@ impl Entered {
             code: Mutex::new(None),
             handover: tokio::sync::Mutex::new(()),
             canceled: Notify::new(),
+            news,
+            attention: Mutex::new((0, Instant::now())),
         }
     }
 
@@ -104,14 +125,49 @@ impl Entered {
             change(session);
             session.sequence += 1;
         });
+        self.news.send_modify(|news| *news += 1);
     }
 
     pub(crate) fn show_progress(&self, progress: &Progress) {
         let before = self.session.borrow().clone();
-        if (before.state, &before.guidance) != (progress.state, &progress.guidance) {
-            self.change(|session| {
-                (session.state, session.guidance) = (progress.state, progress.guidance.clone())
-            });
+        let Some((state, _)) = next(before.state, Event::Reported(progress.state)) else {
+            tracing::error!(session.id = %before.id, "the verification program reports a state that cannot be");
+            return;
+        };
+        if (before.state, &before.guidance) != (state, &progress.guidance) {
+            self.change(|session| (session.state, session.guidance) = (state, progress.guidance.clone()));
+        }
+    }
+
+    /// Somebody waits for news of this session for as long as the answer lives.
+    pub(crate) fn attend(&self) -> Attention<'_> {
+        lock(&self.attention).0 += 1;
+        Attention(self)
+    }
+
+    /// Comes to its end when nobody has waited for news for a whole lease; without a lease never.
+    pub(crate) async fn deserted(&self, lease: Option<Duration>) {
+        let Some(lease) = lease else { return std::future::pending().await };
+        loop {
+            let (waiting, since) = *lock(&self.attention);
+            let left = lease.saturating_sub(since.elapsed());
+            match (waiting, left) {
+                (0, Duration::ZERO) => return,
+                (0, left) => tokio::time::sleep(left).await,
+                _ => tokio::time::sleep(lease).await,
+            }
+        }
+    }
+
+    /// Whether nothing will change any more.
+    pub(crate) fn is_settled(&self, now: Timestamp) -> bool {
+        let session = self.session.borrow();
+        if session.state != SessionState::Done || session.outcome != Some(Outcome::Passed) {
+            return session.state == SessionState::Done;
+        }
+        match &session.payment {
+            Some(payment) => payment.status != PaymentStatus::RequiresAction,
+            None => session.pass_expires_at.is_none_or(|end| end <= now),
         }
     }
 
@@ -122,5 +178,15 @@ impl Entered {
             handover.digits = lock(&self.code).as_ref().and_then(LiveCode::digits).map(str::to_owned);
         }
         session
+    }
+}
+
+/// Somebody who waits for news.
+pub(crate) struct Attention<'a>(&'a Entered);
+
+impl Drop for Attention<'_> {
+    fn drop(&mut self) {
+        let mut attention = lock(&self.0.attention);
+        *attention = (attention.0 - 1, Instant::now());
     }
 }

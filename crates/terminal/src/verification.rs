@@ -1,37 +1,36 @@
 //! Sessions of the verification interface: from an accepted request to its one final outcome.
 //!
-//! ```text
-//! waking -> awaiting_identifier <-> verifying <-> capturing -> done (passed | declined | canceled | timed_out |
-//!        \__________________________/                              failed | unknown)
-//! ```
-//!
-//! One payer at a time. A session's driver follows the verification program and ends the session whatever happens:
+//! One payer at a time; the states are in [`crate::state`]. A session's driver follows the verification program and ends the session whatever happens:
 //! with the program's verdict, on cancel, at the deadline, or when the program is lost.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use selfsame_api::channel::TerminalPayment;
 use selfsame_api::client::{Client, ClientError};
-use selfsame_api::interface::{
-    ErrorClass, HandoverMode, NewSession, Outcome, Session, SessionError, SessionState,
-};
+use selfsame_api::failure::{FailureCode, SessionError};
+use selfsame_api::interface::{CancelResult, HandoverMode, NewSession, Outcome, Session, SessionState};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::verification::Verification;
 use selfsame_api::verifier::{CancelWake, Progress, Verdict, Wake};
 use selfsame_domain::clock::Clock;
 use selfsame_domain::id::{SessionId, VerificationId};
 use selfsame_domain::reference::Reference;
+use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Stage;
+use tokio::sync::watch;
 
 use crate::device::ServerLink;
+use crate::handover::CODE_TIMEOUT;
 use crate::journal::{Entry, Journal, MEMORY, Remembered};
 use crate::session::Entered;
+use crate::state::{Event, next};
+use crate::verifier::{Budgets, CALL_TIMEOUT};
 use crate::{lock, random};
 
 /// Longest time from the request until the verification program must answer.
-const WAKE_BUDGET: Duration = Duration::from_millis(1_500);
+pub(crate) const WAKE_BUDGET: Duration = Duration::from_millis(1_500);
 
 /// Pause between tries to reach a verification program that is being started again.
 const WAKE_PAUSE: Duration = Duration::from_millis(20);
@@ -41,10 +40,10 @@ const PROGRESS_WAIT: Duration = Duration::from_secs(10);
 const PROGRESS_GRACE: Duration = Duration::from_secs(2);
 
 /// How long after the deadline the terminal ends a session by itself: the program has the same deadline.
-const DEADLINE_GRACE: Duration = Duration::from_millis(500);
+pub(crate) const DEADLINE_GRACE: Duration = Duration::from_millis(500);
 
 /// Longest wait for the program or the server to hear of a cancel.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Default)]
 struct Index {
@@ -53,12 +52,28 @@ struct Index {
     active: Option<SessionId>,
 }
 
+/// Times within which things must happen, in milliseconds, by name: for people who look after the terminal.
+pub(crate) fn budgets(payer: Budgets) -> BTreeMap<String, u64> {
+    let budgets = [
+        ("wake", WAKE_BUDGET),
+        ("identifier", payer.identifier),
+        ("capture", payer.capture),
+        ("verify_call", CALL_TIMEOUT),
+        ("code_call", CODE_TIMEOUT),
+        ("cancel", CANCEL_TIMEOUT),
+    ];
+    let milliseconds = |budget: Duration| u64::try_from(budget.as_millis()).unwrap_or(u64::MAX);
+    budgets.into_iter().map(|(name, budget)| (name.to_owned(), milliseconds(budget))).collect()
+}
+
 /// All sessions of this terminal.
 pub(crate) struct Sessions {
     index: Mutex<Index>,
     journal: Journal,
     verifier: Client,
     pub(crate) link: Arc<ServerLink>,
+    /// Raised by every change of any session.
+    news: Arc<watch::Sender<u64>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -72,8 +87,36 @@ fn not_found() -> Problem {
     Problem::new(ProblemCode::NotFound)
 }
 
-fn failure(code: &str, class: ErrorClass) -> SessionError {
-    SessionError { code: code.to_owned(), class, retryable: true }
+/// What ends a session, with what the verification program concluded, if it did.
+struct Ending {
+    event: Event,
+    error: Option<SessionError>,
+    verdict: Option<Verdict>,
+}
+
+impl From<Event> for Ending {
+    fn from(event: Event) -> Self {
+        let code = match event {
+            Event::Broke(code) => Some(code),
+            Event::Deserted => Some(FailureCode::CallerGone),
+            _ => None,
+        };
+        Self { event, error: code.map(SessionError::from), verdict: None }
+    }
+}
+
+impl From<Verdict> for Ending {
+    fn from(verdict: Verdict) -> Self {
+        Self { event: Event::Concluded(verdict.outcome), error: verdict.error, verdict: Some(verdict) }
+    }
+}
+
+impl Ending {
+    /// The verification and until when codes of it can be asked for, if the payer has passed.
+    fn pass(&self) -> Option<(Option<VerificationId>, Option<Timestamp>)> {
+        let passed = self.verdict.as_ref().filter(|_| self.event == Event::Concluded(Outcome::Passed))?;
+        Some((passed.verification, passed.pass_expires_at))
+    }
 }
 
 impl Sessions {
@@ -87,11 +130,24 @@ impl Sessions {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let mut index = Index::default();
+        let news = Arc::new(watch::Sender::new(0));
         for found in remembered {
             index.by_request.insert(found.request_id.clone(), found.session);
-            index.sessions.insert(found.session, Arc::new(Entered::remembered(found)));
+            index.sessions.insert(found.session, Arc::new(Entered::remembered(found, news.clone())));
         }
-        Self { index: Mutex::new(index), journal, verifier, link, clock }
+        Self { index: Mutex::new(index), journal, verifier, link, news, clock }
+    }
+
+    /// Hears of every change of any session.
+    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// The session that began last.
+    pub(crate) fn latest(&self) -> Option<Session> {
+        let entered = self.all();
+        let latest = entered.iter().max_by_key(|entered| entered.id());
+        latest.map(|entered| entered.session.borrow().clone())
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Entered>> {
@@ -138,7 +194,7 @@ impl Sessions {
             Problem::new(ProblemCode::Unavailable)
                 .detail("this terminal cannot write its journal: is its disk full?")
         })?;
-        let entered = Arc::new(Entered::new(session, request, now));
+        let entered = Arc::new(Entered::new(session, request, now, self.news.clone()));
         // The next payer has come: codes of the ones before must not stay on the screen.
         index.sessions.values().for_each(|earlier| *lock(&earlier.code) = None);
         index.by_request.insert(entered.session.borrow().request_id.clone(), session);
@@ -158,6 +214,7 @@ impl Sessions {
         wait: Duration,
     ) -> Result<Session, Problem> {
         let entered = self.find(session)?;
+        let _attention = entered.attend();
         let mut changes = entered.session.subscribe();
         let news = changes.wait_for(|session| session.sequence > after);
         // Without news the present state is the answer.
@@ -179,18 +236,21 @@ impl Sessions {
         self.refuse(&entered).await?;
         let passed = *lock(&entered.pass);
         if let Some(verification) = passed {
-            self.end_pass(verification).await?;
+            let paid = self.end_pass(verification).await?;
             *lock(&entered.pass) = None;
+            let result = if paid { CancelResult::TooLate } else { CancelResult::InTime };
+            entered.change(|session| session.cancel = Some(result));
         }
         entered.change(|session| (session.handover, session.pass_expires_at) = (None, None));
         Ok(entered.shown())
     }
 
-    async fn end_pass(&self, verification: VerificationId) -> Result<(), Problem> {
+    /// Ends a pass at the server; answers whether a payment had come of it.
+    async fn end_pass(&self, verification: VerificationId) -> Result<bool, Problem> {
         let path = format!("/v1/verifications/{verification}/end");
         match self.link.post::<Verification>(&path, &serde_json::json!({}), CANCEL_TIMEOUT).await {
-            Ok(_) => Ok(()),
-            Err(ClientError::Problem(problem)) if problem.code == ProblemCode::NotFound => Ok(()),
+            Ok(ended) => Ok(ended.paid),
+            Err(ClientError::Problem(problem)) if problem.code == ProblemCode::NotFound => Ok(false),
             Err(ClientError::Problem(problem)) => Err(*problem),
             Err(error) => {
                 tracing::warn!(%error, "a pass was not ended at the server");
@@ -204,28 +264,25 @@ impl Sessions {
     /// Drives one session to its end. A panic in it ends the session too.
     async fn drive(self: Arc<Self>, entered: Arc<Entered>) {
         let (sessions, driven) = (self.clone(), entered.clone());
-        let driving = tokio::spawn(async move { sessions.outcome_of(&driven).await });
-        let verdict = driving.await.unwrap_or_else(|error| {
+        let driving = tokio::spawn(async move { sessions.ending_of(&driven).await });
+        let ending = driving.await.unwrap_or_else(|error| {
             tracing::error!(session.id = %entered.id(), %error, "a session's driver broke down");
-            ended(Outcome::Failed, Some(failure("internal", ErrorClass::Device)))
+            Event::Broke(FailureCode::Internal).into()
         });
-        self.finish(&entered, verdict).await;
+        self.finish(&entered, ending).await;
     }
 
-    async fn outcome_of(&self, entered: &Entered) -> Verdict {
+    async fn ending_of(&self, entered: &Entered) -> Ending {
         let request = entered.request.as_ref().expect("only sessions of this run are driven");
         let deadline = Duration::from_millis(request.deadline_ms);
-        tokio::select! {
-            verdict = self.verify(entered, request) => verdict,
-            () = entered.canceled.notified() => {
-                self.cancel_wake(entered.id()).await;
-                ended(Outcome::Canceled, None)
-            }
-            () = tokio::time::sleep(deadline + DEADLINE_GRACE) => {
-                self.cancel_wake(entered.id()).await;
-                ended(Outcome::TimedOut, None)
-            }
-        }
+        let event = tokio::select! {
+            ending = self.verify(entered, request) => return ending,
+            () = entered.canceled.notified() => Event::Canceled,
+            () = entered.deserted(request.lease_ms.map(Duration::from_millis)) => Event::Deserted,
+            () = tokio::time::sleep(deadline + DEADLINE_GRACE) => Event::DeadlinePassed,
+        };
+        self.cancel_wake(entered.id()).await;
+        event.into()
     }
 
     /// Frees the reader. A program that does not answer is being started again, and then captures nothing.
@@ -237,18 +294,18 @@ impl Sessions {
     }
 
     /// Wakes the verification program and follows it to its verdict.
-    async fn verify(&self, entered: &Entered, request: &NewSession) -> Verdict {
+    async fn verify(&self, entered: &Entered, request: &NewSession) -> Ending {
         let mut progress = match self.wake(entered, request).await {
             Ok(progress) => progress,
             Err(error) => {
                 tracing::error!(session.id = %entered.id(), %error, "the verification program was not woken");
-                return ended(Outcome::Failed, Some(failure("verifier_unavailable", ErrorClass::Device)));
+                return Event::Broke(FailureCode::VerifierUnavailable).into();
             }
         };
         loop {
             if let Some(verdict) = progress.verdict {
                 entered.change(|session| session.timings.merge(&progress.timings));
-                return verdict;
+                return verdict.into();
             }
             entered.show_progress(&progress);
             let wait_ms = PROGRESS_WAIT.as_millis();
@@ -258,7 +315,7 @@ impl Sessions {
                 Ok(progress) => progress,
                 Err(error) => {
                     tracing::error!(session.id = %session, %error, "the verification program was lost");
-                    return ended(Outcome::Failed, Some(failure("verifier_lost", ErrorClass::Device)));
+                    return Event::Broke(FailureCode::VerifierLost).into();
                 }
             };
         }
@@ -289,57 +346,52 @@ impl Sessions {
     }
 
     /// Writes the outcome to the journal. A pass that cannot be written is none: after a restart nobody would know it.
-    async fn write_down(&self, entered: &Entered, verdict: Verdict) -> Verdict {
-        let passed = verdict.outcome == Outcome::Passed;
-        let outcome = Entry::Ended {
-            session: entered.id(),
-            outcome: verdict.outcome,
-            verification: verdict.verification.filter(|_| passed),
-            pass_expires_at: verdict.pass_expires_at,
-        };
-        let Err(error) = self.journal.write(&outcome) else { return verdict };
+    async fn write_down(&self, entered: &Entered, outcome: Outcome, ending: Ending) -> (Outcome, Ending) {
+        let (verification, pass_expires_at) = ending.pass().unwrap_or_default();
+        let entry = Entry::Ended { session: entered.id(), outcome, verification, pass_expires_at };
+        let Err(error) = self.journal.write(&entry) else { return (outcome, ending) };
         tracing::error!(session.id = %entered.id(), %error, "an outcome was not written to the journal");
-        let Some(verification) = verdict.verification.filter(|_| passed) else { return verdict };
+        let Some(verification) = verification else { return (outcome, ending) };
         // If the server does not hear of it the pass expires there, and nobody can ask for its code.
         let _ = self.end_pass(verification).await;
-        ended(Outcome::Failed, Some(failure("journal_unwritable", ErrorClass::Device)))
+        (Outcome::Failed, Event::Broke(FailureCode::JournalUnwritable).into())
     }
 
     /// Writes the outcome down, hands the code over if that was to happen at once, and tells everybody.
-    async fn finish(&self, entered: &Entered, verdict: Verdict) {
-        let verdict = self.write_down(entered, verdict).await;
-        let passed = verdict.outcome == Outcome::Passed;
-        if passed {
-            entered.pass(verdict.verification);
+    async fn finish(&self, entered: &Entered, ending: Ending) {
+        let state = entered.session.borrow().state;
+        let Some((state, Some(outcome))) = next(state, ending.event) else {
+            unreachable!("a driver ends its session once, by an event that ends sessions");
+        };
+        let (outcome, ending) = self.write_down(entered, outcome, ending).await;
+        let passed = ending.pass();
+        if let Some((verification, _)) = passed {
+            entered.pass(verification);
         }
-        let mut error = verdict.error;
+        let mut error = ending.error;
         let plan = entered.request.as_ref().map(|request| request.handover).unwrap_or_default();
-        if passed
+        if passed.is_some()
             && plan.mode == HandoverMode::Immediate
             && let Err(problem) = self.bring(entered, plan.register, None).await
         {
             tracing::warn!(session.id = %entered.id(), %problem, "the code was not handed over; it can be asked for again");
-            error = Some(failure("code_issue_failed", ErrorClass::Server));
+            error = Some(FailureCode::CodeIssueFailed.into());
         }
         lock(&self.index).active = None;
-        tracing::info!(session.id = %entered.id(), outcome = %verdict.outcome, "a verification ended");
+        tracing::info!(session.id = %entered.id(), %outcome, "a verification ended");
         entered.change(|session| {
-            session.state = SessionState::Done;
+            session.state = state;
             session.guidance = None;
-            session.outcome = Some(verdict.outcome);
+            session.outcome = Some(outcome);
             session.error = error;
-            session.payer_display = verdict.payer_display;
-            session.pass_expires_at = verdict.pass_expires_at;
+            session.payer_display = ending.verdict.and_then(|verdict| verdict.payer_display);
+            session.pass_expires_at = passed.and_then(|(_, pass_expires_at)| pass_expires_at);
         });
     }
 }
 
-fn ended(outcome: Outcome, error: Option<SessionError>) -> Verdict {
-    Verdict { outcome, error, verification: None, payer_display: None, pass_expires_at: None }
-}
-
 impl Index {
-    fn forget_before(&mut self, oldest: selfsame_domain::time::Timestamp) {
+    fn forget_before(&mut self, oldest: Timestamp) {
         self.sessions.retain(|_, entered| entered.session.borrow().deadline_at >= oldest);
         let Index { sessions, by_request, .. } = self;
         by_request.retain(|_, session| sessions.contains_key(session));

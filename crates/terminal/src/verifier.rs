@@ -17,7 +17,8 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use selfsame_api::account::Identifier;
 use selfsame_api::client::ClientError;
-use selfsame_api::interface::{ErrorClass, Outcome, SessionError, SessionState, WAIT_MS_MAX};
+use selfsame_api::failure::{FailureCode, SessionError};
+use selfsame_api::interface::{Outcome, Prepare, SessionState, WAIT_MS_MAX};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::sealing::FrameContext;
 use selfsame_api::serve::{Json, Query, bind_unix, with_fallbacks};
@@ -25,12 +26,14 @@ use selfsame_api::verification::{Decision, Ending, NewVerification, Samples, Ver
 use selfsame_api::verifier::{CancelWake, PadInput, Progress, Verdict, VerifierStatus, Wake};
 use selfsame_domain::clock::Clock;
 use selfsame_domain::id::{SessionId, VerificationId};
+use selfsame_domain::sensor::Modality;
 use selfsame_domain::timing::{Stage, Timings};
 use selfsame_domain::verification::{Fault, State as ServerState};
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use crate::capture::power::{CameraPolicy, CameraPower};
 use crate::capture::{CaptureError, CaptureSource, Sample};
 use crate::device::{DeviceIdentity, ServerLink};
 use crate::enrolment::seal_all;
@@ -38,7 +41,7 @@ use crate::page::PageAccess;
 use crate::{TerminalError, lock};
 
 /// Longest wait for an answer of the payment server to one call.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pause before the second try of a call that found nobody: a process that died is back by then.
 const RETRY_PAUSE: Duration = Duration::from_millis(400);
@@ -46,12 +49,25 @@ const RETRY_PAUSE: Duration = Duration::from_millis(400);
 /// How often a payer may give more digits in one session, before the till has to start again.
 const IDENTIFIERS_MAX: u32 = 3;
 
+/// How long a payer may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// From the question to the identifier.
+    pub identifier: Duration,
+    /// From the call to look or touch to a usable sample, each time.
+    pub capture: Duration,
+}
+
 /// What the verification program is told at start.
 pub struct VerifierConfig {
     /// Where it listens.
     pub socket: PathBuf,
     /// Where samples come from, one source a modality.
     pub sources: Vec<CaptureSource>,
+    /// When a camera is on.
+    pub camera_policy: CameraPolicy,
+    /// How long a payer may take.
+    pub budgets: Budgets,
     /// The way in for a page, if there is one.
     pub page: Option<PageAccess>,
     /// Who this machine is.
@@ -76,6 +92,8 @@ struct Program {
     sources: Vec<CaptureSource>,
     identity: DeviceIdentity,
     link: ServerLink,
+    power: CameraPower,
+    budgets: Budgets,
     current: Mutex<Option<Arc<Run>>>,
     counters: Mutex<BTreeMap<String, u64>>,
 }
@@ -92,17 +110,21 @@ pub async fn run_verifier(
     let program = Program {
         link: config.identity.link(config.clock),
         sources: config.sources,
+        power: CameraPower::new(config.camera_policy),
+        budgets: config.budgets,
         identity: config.identity,
         current: Mutex::new(None),
         counters: Mutex::new(BTreeMap::new()),
     };
-    let sources = program.sources.iter().fold(Router::new(), |router, source| router.merge(source.routes()));
+    let sources =
+        program.sources.iter().fold(program.power.routes(), |router, source| router.merge(source.routes()));
     // What the payer's page shows and takes. Waking and cancelling is the terminal's.
     let payer = Router::new().route("/v1/progress", get(progress)).route("/v1/identifier", post(identifier));
     let app = Arc::new(program);
     let for_page = with_fallbacks(payer.clone().with_state(app.clone()).merge(sources.clone()));
     let router = payer
         .route("/v1/verifier", get(status))
+        .route("/v1/prepare", post(prepare))
         .route("/v1/wake", post(wake))
         .route("/v1/cancel", post(cancel))
         .with_state(app)
@@ -129,6 +151,12 @@ async fn status(State(app): State<App>) -> Json<VerifierStatus> {
         sources: app.sources.iter().map(|source| source.name().to_owned()).collect(),
         counters: lock(&app.counters).clone(),
     })
+}
+
+/// A payer comes soon.
+async fn prepare(State(app): State<App>, Json(Prepare {}): Json<Prepare>) -> StatusCode {
+    app.power.prepare();
+    StatusCode::ACCEPTED
 }
 
 /// Begins to verify a payer. The payer before, if there is one, is given up.
@@ -306,6 +334,8 @@ enum Broken {
     Fault(Fault),
     Capture(CaptureError),
     Seal,
+    /// Nobody typed or came before the reader in time.
+    Absent,
     /// The server waits for a sample but gave no nonce: an earlier submission broke off inside it.
     NonceMissing,
 }
@@ -317,30 +347,31 @@ impl From<ClientError> for Broken {
 }
 
 impl Broken {
-    fn error(&self) -> SessionError {
-        let (code, class, retryable) = match self {
+    fn code(&self) -> FailureCode {
+        use FailureCode as Code;
+        match self {
             Broken::Server(ClientError::Connect { .. } | ClientError::NoAnswer { .. }) => {
-                ("server_unreachable", ErrorClass::Network, true)
+                Code::ServerUnreachable
             }
             Broken::Server(error) => match error.problem().map(|problem| problem.code) {
-                Some(ProblemCode::TerminalRetired | ProblemCode::SignatureInvalid) => {
-                    ("terminal_not_active", ErrorClass::Device, false)
-                }
-                Some(ProblemCode::SignatureExpired) => ("clock_skew", ErrorClass::Device, false),
-                Some(ProblemCode::MatcherUnavailable) => ("matcher_unavailable", ErrorClass::Server, true),
-                Some(code) if code.status() >= 500 => ("server_unavailable", ErrorClass::Server, true),
-                _ => ("refused_by_server", ErrorClass::Server, false),
+                Some(
+                    ProblemCode::TerminalRetired
+                    | ProblemCode::TerminalLocked
+                    | ProblemCode::SignatureInvalid,
+                ) => Code::TerminalNotActive,
+                Some(ProblemCode::SignatureExpired) => Code::ClockSkew,
+                Some(ProblemCode::MatcherUnavailable) => Code::MatcherUnavailable,
+                Some(code) if code.status() >= 500 => Code::ServerUnavailable,
+                _ => Code::RefusedByServer,
             },
-            Broken::Fault(Fault::MatcherUnavailable) => ("matcher_unavailable", ErrorClass::Server, true),
-            Broken::Fault(Fault::MatcherBusy) => ("matcher_busy", ErrorClass::Server, true),
-            Broken::Fault(Fault::SealBroken) | Broken::Seal => ("seal_broken", ErrorClass::Device, false),
-            Broken::Fault(Fault::ImageInvalid) => ("image_invalid", ErrorClass::Device, true),
-            Broken::Fault(Fault::CaptureUnavailable) | Broken::Capture(_) => {
-                ("capture_unavailable", ErrorClass::Device, true)
-            }
-            Broken::NonceMissing => ("server_unavailable", ErrorClass::Server, true),
-        };
-        SessionError { code: code.to_owned(), class, retryable }
+            Broken::Fault(Fault::MatcherUnavailable) => Code::MatcherUnavailable,
+            Broken::Fault(Fault::MatcherBusy) => Code::MatcherBusy,
+            Broken::Fault(Fault::SealBroken) | Broken::Seal => Code::SealBroken,
+            Broken::Fault(Fault::ImageInvalid) => Code::ImageInvalid,
+            Broken::Fault(Fault::CaptureUnavailable) | Broken::Capture(_) => Code::CaptureUnavailable,
+            Broken::NonceMissing => Code::ServerUnavailable,
+            Broken::Absent => Code::PayerAbsent,
+        }
     }
 
     fn log(&self, session: SessionId) {
@@ -349,6 +380,7 @@ impl Broken {
             Broken::Fault(fault) => fault.to_string(),
             Broken::Capture(error) => error.to_string(),
             Broken::Seal => "the samples could not be sealed".to_owned(),
+            Broken::Absent => "nobody came in time".to_owned(),
             Broken::NonceMissing => "the server gave no nonce for the next sample".to_owned(),
         };
         tracing::warn!(session.id = %session, cause, "a verification broke off");
@@ -363,7 +395,8 @@ async fn verify(app: App, run: Arc<Run>, wake: Wake, typed: mpsc::Receiver<Ident
         Ok(Ok(verdict)) => verdict,
         Ok(Err(broken)) => {
             broken.log(run.session);
-            Verdict::without_server(Outcome::Failed, Some(broken.error()))
+            let outcome = if matches!(broken, Broken::Absent) { Outcome::TimedOut } else { Outcome::Failed };
+            Verdict::without_server(outcome, Some(broken.code().into()))
         }
         Err(_) => Verdict::without_server(Outcome::TimedOut, None),
     };
@@ -386,6 +419,7 @@ async fn converse(
 ) -> Result<Verdict, Broken> {
     let source = app.sources.iter().find(|source| source.modality() == wake.modality);
     let source = source.ok_or(Broken::Capture(CaptureError::NoSource(wake.modality)))?;
+    let _in_use = (wake.modality == Modality::Face).then(|| app.power.in_use());
     let mut given = wake.identifier;
     let mut round = 0;
     loop {
@@ -394,7 +428,10 @@ async fn converse(
         let identifier = match given.take() {
             Some(identifier) => identifier,
             // The sender lives as long as the run, so there is always somebody to wait for.
-            None => typed.recv().await.ok_or(Broken::Capture(CaptureError::GivenUp))?,
+            None => {
+                let typed = tokio::time::timeout(app.budgets.identifier, typed.recv()).await;
+                typed.map_err(|_| Broken::Absent)?.ok_or(Broken::Capture(CaptureError::GivenUp))?
+            }
         };
         run.enter(SessionState::Verifying, None);
         let opened = open(app, run, source, identifier, round).await?;
@@ -460,8 +497,9 @@ async fn capture(
             run.advance(|progress| progress.challenge = challenge.clone());
         }
         let since = Instant::now();
-        let captured = source.capture(challenge.as_ref(), |guidance| run.guide(guidance)).await;
-        let sample = captured.map_err(Broken::Capture)?;
+        let captured = source.capture(challenge.as_ref(), |guidance| run.guide(guidance));
+        let captured = tokio::time::timeout(app.budgets.capture, captured).await;
+        let sample = captured.map_err(|_| Broken::Absent)?.map_err(Broken::Capture)?;
         run.time(Stage::Capture, since);
         *lock(&app.counters).entry("samples".to_owned()).or_default() += 1;
         run.enter(SessionState::Verifying, None);

@@ -53,6 +53,7 @@ pub fn request(request_id: &str, register: RegisterKind, mode: HandoverMode) -> 
         modality: Modality::Finger,
         identifier: None,
         deadline_ms: DEADLINE_MS_DEFAULT,
+        lease_ms: None,
         handover: HandoverPlan { register, mode },
     })
 }

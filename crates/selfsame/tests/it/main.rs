@@ -16,6 +16,7 @@ mod environment;
 mod face;
 mod fuzz;
 mod image;
+mod interface;
 mod leak;
 mod ledger;
 mod openapi;

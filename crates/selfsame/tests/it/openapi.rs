@@ -79,6 +79,41 @@ fn every_problem_code_is_in_the_document() {
 }
 
 #[test]
+fn the_tables_of_the_interfaces_page_are_the_present_ones() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/interface.md");
+    let page = std::fs::read_to_string(&path).expect("the page is there");
+    for (name, table) in selfsame_terminal::interface_tables() {
+        let marked = format!("<!-- begin generated: {name} -->\n\n{table}\n<!-- end generated -->");
+        assert!(page.contains(&marked), "table `{name}` is out of date: run `cargo xtask openapi`");
+    }
+}
+
+#[test]
+fn every_reason_to_try_again_has_words_for_the_payer() {
+    use selfsame_biometrics::face::Retry as Face;
+    use selfsame_biometrics::finger::Rejection as Finger;
+    let face = [
+        Face::NoFace,
+        Face::SeveralFaces,
+        Face::TooFar,
+        Face::TooClose,
+        Face::OffCenter,
+        Face::TurnToCamera,
+        Face::HoldHeadUpright,
+        Face::TooDark,
+        Face::TooBright,
+        Face::UnevenLight,
+        Face::Blurred,
+    ];
+    let finger =
+        [Finger::TooLarge, Finger::NoFinger, Finger::PartialContact, Finger::Unclear, Finger::FewDetails];
+    let codes = face.iter().map(|retry| retry.code()).chain(finger.iter().map(|rejection| rejection.code()));
+    for code in codes {
+        assert!(selfsame_api::guidance::guidance_of(code).is_some(), "{code}");
+    }
+}
+
+#[test]
 fn the_committed_document_is_the_present_one() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi/server.json");
     let Ok(committed) = std::fs::read_to_string(&path) else {

@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 
 /// Longest wait for something that only a defect can delay.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks at something that another process changes.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -52,7 +52,7 @@ pub struct Processes {
 const ADA: u64 = 1;
 
 impl Processes {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_with(program()).await
     }
 
@@ -96,7 +96,7 @@ impl Processes {
     }
 
     /// Kills a process the hard way and waits until another one is in its place.
-    async fn kill(&self, process: &str) {
+    pub async fn kill(&self, process: &str) {
         let before = self.pid(process);
         let killed = Command::new("kill").args(["-9", &before]).status().await.expect("kill runs");
         assert!(killed.success(), "{process} ran as {before}");
@@ -109,7 +109,7 @@ impl Processes {
     }
 
     /// Asks the terminal to verify Ada, and answers the session as soon as her finger is awaited.
-    async fn ask(&self, request_id: &str) -> Session {
+    pub async fn ask(&self, request_id: &str) -> Session {
         let request = json!({
             "request_id": request_id,
             "modality": "finger",
@@ -142,13 +142,42 @@ impl Processes {
 
     async fn outcome(&self, session: &Session) -> (Outcome, Option<String>) {
         let done = self.follow(session, |session| session.state == SessionState::Done).await;
-        (done.outcome.expect("a session that is done has its outcome"), done.error.map(|error| error.code))
+        (
+            done.outcome.expect("a session that is done has its outcome"),
+            done.error.map(|error| error.code.to_string()),
+        )
     }
 
     /// Ada's finger touches the reader, if it is awaited.
     async fn press(&self, press: u64) -> bool {
         let body = json!({ "finger": ADA, "press": press });
         self.verifier.post::<Value>("/v1/presses", &body, PATIENCE).await.is_ok()
+    }
+
+    /// Ada's finger touches the reader again and again until the session is done; answers whether she has passed.
+    pub async fn press_until_done(&self, session: &Session, first_press: u64) -> bool {
+        let mut press = first_press;
+        loop {
+            let seen = self.follow(session, |session| session.state != SessionState::Verifying).await;
+            match seen.state {
+                SessionState::Done => return seen.outcome == Some(Outcome::Passed),
+                SessionState::Capturing => press += u64::from(self.press(press).await),
+                _ => tokio::time::sleep(PAUSE).await,
+            }
+        }
+    }
+
+    /// Changes lines of the till's settings, and lets the verification program start with them.
+    pub async fn change_settings(&self, changes: &[(&str, &str)]) {
+        let path = self.site().join("selfsame.toml");
+        let mut text = std::fs::read_to_string(&path).expect("the till's settings");
+        for (before, after) in changes {
+            assert!(text.contains(before), "the settings have no `{before}`");
+            text = text.replace(before, after);
+        }
+        std::fs::write(&path, text).expect("they can be changed");
+        self.kill("verifier").await;
+        self.ready().await;
     }
 
     pub async fn ready(&self) {
@@ -165,12 +194,12 @@ impl Processes {
     }
 
     /// A whole payment by the commands that a person would type.
-    async fn pay(&self, order: &str, press: u64) -> Value {
+    pub async fn pay(&self, order: &str, press: u64) -> Value {
         let code = self.code(press).await;
         self.charge(order, &code).await
     }
 
-    async fn charge(&self, order: &str, code: &str) -> Value {
+    pub async fn charge(&self, order: &str, code: &str) -> Value {
         let charged = self.try_charge(order, code).await.expect("the till ends with PAID");
         serde_json::from_str(&charged).expect("the till prints JSON")
     }

@@ -5,6 +5,7 @@
 
 pub mod camera;
 pub mod files;
+pub mod power;
 pub mod reader;
 
 use std::path::PathBuf;

@@ -1,0 +1,66 @@
+//! The tables of docs/interface.md, made from the code so that they cannot differ from it.
+
+use selfsame_api::failure::FailureCode;
+use selfsame_api::guidance::GUIDANCE;
+use selfsame_api::interface::{
+    DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, DEADLINE_MS_MIN, LEASE_MS_MAX, LEASE_MS_MIN, WAIT_MS_MAX,
+};
+
+use crate::handover::CODE_TIMEOUT;
+use crate::state;
+use crate::verification::{CANCEL_TIMEOUT, DEADLINE_GRACE, WAKE_BUDGET};
+use crate::verifier::CALL_TIMEOUT;
+
+/// Each table's name with its Markdown.
+pub fn interface_tables() -> Vec<(&'static str, String)> {
+    vec![
+        ("states", state::table()),
+        ("failures", failures()),
+        ("guidance", guidance()),
+        ("budgets", budgets()),
+    ]
+}
+
+fn failures() -> String {
+    let mut table =
+        String::from("| code | class | again? | what it means, what to do |\n|---|---|---|---|\n");
+    for code in FailureCode::ALL {
+        let again = if code.is_retryable() { "yes" } else { "no" };
+        let (class, meaning) = (code.class().as_str(), code.meaning());
+        table.push_str(&format!("| `{code}` | {class} | {again} | {meaning} |\n"));
+    }
+    table
+}
+
+fn guidance() -> String {
+    let mut table = String::from("| code | en | zh-CN |\n|---|---|---|\n");
+    for guidance in GUIDANCE {
+        table.push_str(&format!("| `{}` | {} | {} |\n", guidance.code, guidance.en, guidance.zh));
+    }
+    table
+}
+
+fn budgets() -> String {
+    let ms = |duration: std::time::Duration| duration.as_millis().to_string();
+    let rows = [
+        (
+            "a whole verification (`deadline_ms`)",
+            format!("{DEADLINE_MS_MIN} to {DEADLINE_MS_MAX}, {DEADLINE_MS_DEFAULT} unless asked for"),
+        ),
+        (
+            "ended by the terminal itself, should the verification program not do it, so much later",
+            ms(DEADLINE_GRACE),
+        ),
+        ("waking the verification program", ms(WAKE_BUDGET)),
+        ("the payer's identifier", "`identifier_seconds` of `selfsame.toml`".to_owned()),
+        ("a usable sample, anew for each try", "`capture_seconds` of `selfsame.toml`".to_owned()),
+        ("a call of the payment server while verifying; asked twice", ms(CALL_TIMEOUT)),
+        ("a payment code; asked for twice", ms(CODE_TIMEOUT)),
+        ("freeing the reader after a cancel, and telling the server", ms(CANCEL_TIMEOUT)),
+        ("a lease (`lease_ms`)", format!("{LEASE_MS_MIN} to {LEASE_MS_MAX}, none unless asked for")),
+        ("one long poll (`wait_ms`)", format!("at most {WAIT_MS_MAX}")),
+    ];
+    let mut table = String::from("| what | milliseconds |\n|---|---|\n");
+    rows.iter().for_each(|(what, how_long)| table.push_str(&format!("| {what} | {how_long} |\n")));
+    table
+}
