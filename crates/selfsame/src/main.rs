@@ -8,6 +8,7 @@ mod confirm;
 mod connection;
 mod demo;
 mod desk;
+mod doctor;
 mod evaluate;
 mod init;
 mod matcher;
@@ -15,6 +16,7 @@ mod models;
 mod openapi;
 mod output;
 mod process;
+mod sandbox;
 mod server;
 mod site;
 mod supervise;
@@ -23,13 +25,14 @@ mod till;
 mod verifier;
 mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::output::Usage;
+use crate::sandbox::Role;
 use crate::site::Site;
 
 /// Folder of a site that nobody named.
@@ -74,17 +77,14 @@ enum Command {
     Audit(audit::Audit),
     Bench(bench::Bench),
     Evaluate(evaluate::Evaluate),
+    Doctor(doctor::Doctor),
     Openapi(openapi::Openapi),
     Demo(demo::Demo),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("failed to start the threads of this process")
-        .and_then(|runtime| runtime.block_on(run(cli)));
+    let result = enter_sandbox(&cli).and_then(|()| start(cli));
     match result {
         Ok(code) => code,
         // Whoever read our output has gone; there is nobody to tell.
@@ -96,9 +96,34 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+/// Processes that meet pictures from outside are caged, before their first thread starts.
+fn enter_sandbox(cli: &Cli) -> anyhow::Result<()> {
+    let role = match &cli.command {
+        Command::Verifier(_) => Some(Role::Verifier),
+        Command::Matcher(_) => Some(Role::Matcher),
+        Command::Doctor(doctor) => doctor.inside(),
+        _ => None,
+    };
+    let Some(role) = role else { return Ok(()) };
+    let site = site_of(cli)?;
+    sandbox::enter(role, &site).map(|_| ())
+}
+
+fn start(cli: Cli) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the threads of this process")
+        .and_then(|runtime| runtime.block_on(run(cli)))
+}
+
+fn site_of(cli: &Cli) -> anyhow::Result<Site> {
     let default = if matches!(cli.command, Command::Demo(_)) { demo::SITE_DEFAULT } else { SITE_DEFAULT };
-    let site = Site::new(&cli.site.unwrap_or_else(|| PathBuf::from(default)))?;
+    Site::new(cli.site.as_deref().unwrap_or(Path::new(default)))
+}
+
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let site = site_of(&cli)?;
     match cli.command {
         Command::Init(command) => command.run(&site).await?,
         Command::Server(command) => command.run(&site).await?,
@@ -114,6 +139,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Audit(command) => command.run(&site).await?,
         Command::Bench(command) => command.run().await?,
         Command::Evaluate(command) => command.run()?,
+        Command::Doctor(command) => return command.run(&site),
         Command::Openapi(command) => command.run()?,
         Command::Demo(command) => return command.run(&site).await,
     }

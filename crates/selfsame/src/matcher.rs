@@ -6,6 +6,7 @@ use selfsame_matcher::Config;
 
 use crate::models::face_pack;
 use crate::process::ProcessOptions;
+use crate::sandbox;
 use crate::site::{SecretName, Site};
 
 /// Run the matcher of a site (the server does this itself)
@@ -28,6 +29,7 @@ impl Matcher {
         };
         lower_priority();
         let (_stopper, stop) = self.process.start()?;
+        sandbox::tell();
         Ok(selfsame_matcher::run(config, stop.wait()).await?)
     }
 }

@@ -123,7 +123,7 @@ impl Models {
 }
 
 /// Where this site's packs lie.
-fn models_folder(site: &Site, settings: &Settings) -> PathBuf {
+pub fn models_folder(site: &Site, settings: &Settings) -> PathBuf {
     match std::env::var_os("SELFSAME_MODELS") {
         Some(folder) => PathBuf::from(folder),
         None => site.folder().join(&settings.models.folder),

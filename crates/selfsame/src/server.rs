@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use ed25519_dalek::SigningKey;
+use selfsame_api::client::Client;
 use selfsame_domain::clock::{AdvancingClock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_server::anchor::Anchoring;
@@ -15,7 +16,7 @@ use selfsame_server::{Config, Secrets, Server as PaymentServer, ServerError};
 use crate::models::face_pack;
 use crate::process::{ProcessOptions, stop};
 use crate::site::{SecretName, Site};
-use crate::supervise::ChildProcess;
+use crate::supervise::{ChildProcess, Watch};
 
 /// Run the payment server of a site
 ///
@@ -36,6 +37,7 @@ impl Server {
         let config = config(site)?;
         let (_stopper, stopped) = self.process.start()?;
         let clock = Arc::new(AdvancingClock::new(SystemClock));
+        let matcher_client = Client::unix(&config.matcher_socket, clock.clone());
         let server = PaymentServer::bind(config, clock).await;
         let server = server.map_err(|error| explain(error, site))?;
         let key = SigningKey::from_bytes(&*site.secret(SecretName::AnchorKey)?);
@@ -50,6 +52,7 @@ impl Server {
             arguments: child_arguments(site, "matcher", self.process),
             pid_file: site.run("matcher.pid"),
             log: None,
+            watch: Some(Watch { client: matcher_client, path: "/v1/matcher" }),
         };
         // The matcher outlives the last request, and without a matcher there is no server.
         let (lost, matcher_lost) = stop();

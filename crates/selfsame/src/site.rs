@@ -336,6 +336,13 @@ impl Site {
         Ok(())
     }
 
+    /// Makes the folder of what lives as long as a process.
+    pub fn create_run_folder(&self) -> anyhow::Result<()> {
+        let folder = self.folder.join("run");
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.with_context(|| format!("failed to make the folder `{}`", folder.display()))
+    }
+
     /// Writes the commented default settings, unless there are some.
     pub fn create_settings(&self) -> anyhow::Result<()> {
         let path = self.folder.join("selfsame.toml");

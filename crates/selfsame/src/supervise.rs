@@ -1,7 +1,8 @@
 //! Keeps a child process of ours running: the server its matcher, the terminal its verification program.
 //!
 //! The child watches its standard input, of which we hold the other end: whatever way we die, the pipe closes and the
-//! child ends too. A child that dies is started again, at once the first time and then with growing pauses.
+//! child ends too. A child that dies is started again, at once the first time and then with growing pauses. One that
+//! lives and does not answer any more is killed first: whoever waits for it would wait for ever.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use selfsame_api::client::Client;
 use tokio::process::{Child, Command};
 
 /// First and longest pause before a restart.
@@ -20,6 +22,12 @@ const WELL: Duration = Duration::from_secs(5);
 
 /// How long a child may take to end after its pipe closed.
 const END: Duration = Duration::from_secs(3);
+
+/// How often a child is asked whether it is well, how long its answer may take, and how many may be missing. A machine that
+/// is busy answers late; one that is stuck is noticed within twelve seconds.
+const WATCH_PAUSE: Duration = Duration::from_secs(2);
+const WATCH_TIMEOUT: Duration = Duration::from_secs(2);
+const MISSED_MAX: u32 = 3;
 
 /// Flag that tells a child to end with its parent.
 pub const CHILD_FLAG: &str = "--end-with-parent";
@@ -34,6 +42,38 @@ pub struct ChildProcess {
     pub pid_file: PathBuf,
     /// File that its output is added to; ours if absent.
     pub log: Option<PathBuf>,
+    /// How to ask it whether it is well; not asked if absent.
+    pub watch: Option<Watch>,
+}
+
+/// A question that a child which is well answers at once.
+pub struct Watch {
+    /// The child's own interface.
+    pub client: Client,
+    /// What is asked there with GET.
+    pub path: &'static str,
+}
+
+impl Watch {
+    /// Comes to its end when the child has not answered for so long that it never will. A child that was not heard of yet
+    /// is starting.
+    async fn stuck(&self) {
+        let (mut heard, mut missed) = (false, 0);
+        while missed < MISSED_MAX {
+            tokio::time::sleep(WATCH_PAUSE).await;
+            match self.client.get_bytes(self.path, WATCH_TIMEOUT).await {
+                Ok(_) => (heard, missed) = (true, 0),
+                Err(_) => missed += u32::from(heard),
+            }
+        }
+    }
+}
+
+async fn stuck(watch: Option<&Watch>) {
+    match watch {
+        Some(watch) => watch.stuck().await,
+        None => std::future::pending().await,
+    }
 }
 
 impl ChildProcess {
@@ -68,6 +108,11 @@ impl ChildProcess {
             let pipe = child.stdin.take();
             let status = tokio::select! {
                 status = child.wait() => status,
+                () = stuck(self.watch.as_ref()) => {
+                    tracing::error!(process.name = self.name, "a process does not answer any more and is killed");
+                    let _ = child.start_kill();
+                    child.wait().await
+                }
                 () = &mut shutdown => {
                     // Closing the pipe asks the child to end; dropping it afterwards makes sure.
                     drop(pipe);

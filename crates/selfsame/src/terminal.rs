@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use selfsame_api::client::Client;
 use selfsame_domain::clock::SystemClock;
 use selfsame_domain::terminal::Purpose;
 use selfsame_terminal::device::DeviceIdentity;
@@ -12,7 +13,7 @@ use selfsame_terminal::{TerminalConfig, run_terminal};
 use crate::process::{ProcessOptions, stop};
 use crate::server::child_arguments;
 use crate::site::Site;
-use crate::supervise::ChildProcess;
+use crate::supervise::{ChildProcess, Watch};
 use crate::verifier::capture_sources;
 
 /// Run the terminal at a till
@@ -41,19 +42,24 @@ impl Terminal {
         // What keeps the verification program from starting is told here, at once and to somebody who reads it.
         capture_sources(site, &identity)?;
         let (_stopper, stopped) = self.process.start()?;
+        let clock = Arc::new(SystemClock);
         let config = TerminalConfig {
             socket: site.socket("terminal.sock")?,
             verifier_socket: site.socket("verifier.sock")?,
             journal: site.journal(),
             budgets: site.settings()?.terminal.budgets()?,
             identity,
-            clock: Arc::new(SystemClock),
+            clock: clock.clone(),
         };
         let verifier = ChildProcess {
             name: "verifier",
             arguments: child_arguments(site, "verifier", self.process),
             pid_file: site.run("verifier.pid"),
             log: None,
+            watch: Some(Watch {
+                client: Client::unix(&site.socket("verifier.sock")?, clock),
+                path: "/v1/verifier",
+            }),
         };
         let (child_stopper, child_stopped) = stop();
         let (lost, verifier_lost) = stop();

@@ -17,6 +17,7 @@ use selfsame_terminal::{PageAccess, VerifierConfig, run_verifier};
 
 use crate::models::face_pack;
 use crate::process::ProcessOptions;
+use crate::sandbox;
 use crate::site::{CameraPolicyKind, CameraSourceKind, CaptureSettings, CaptureSourceKind, Settings, Site};
 
 /// Where the payer's page finds the verification program, in the site's `run` folder.
@@ -44,6 +45,7 @@ impl Verifier {
         let socket = site.socket("verifier.sock")?;
         let page = page_access(site).await?;
         let (_stopper, stop) = self.process.start()?;
+        sandbox::tell();
         let settings = site.settings()?;
         let camera_policy = match settings.camera.policy {
             CameraPolicyKind::Cold => CameraPolicy::Cold,

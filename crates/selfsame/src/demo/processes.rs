@@ -238,6 +238,7 @@ impl<'a> Processes<'a> {
             arguments: child_arguments(&self.site.till, name, ProcessOptions::default()),
             pid_file: self.site.till.run(&format!("{name}.pid")),
             log: Some(self.site.log(name)),
+            watch: None,
         };
         self.running.push(tokio::spawn(child.supervise(self.stop.wait())));
     }

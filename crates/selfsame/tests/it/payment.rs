@@ -121,6 +121,7 @@ async fn an_expired_code_is_refused_and_stays_expired() {
     for _ in 0..2 {
         site.charge("o-1", 100, &digits).await.refused(422, "code_expired");
     }
+    site.flush().await;
     site.restart_server().await;
     site.charge("o-1", 100, &digits).await.refused(422, "code_expired");
     assert_eq!(site.balance_minor(&payer.account).await, 1_000);

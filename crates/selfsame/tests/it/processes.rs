@@ -402,6 +402,41 @@ async fn a_till_says_paid_when_the_payer_has_confirmed_at_the_terminal_and_not_b
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn processes_that_hang_are_replaced_and_nobody_waits_for_them_for_ever() {
+    let processes = Processes::start().await;
+    processes.ready().await;
+    for name in ["verifier", "matcher"] {
+        let before = processes.pid(name);
+        let stopped = Command::new("kill").args(["-STOP", &before]).status().await.expect("kill runs");
+        assert!(stopped.success());
+        let replaced = async {
+            while processes.pid(name) == before {
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, replaced).await.expect("a process that hangs is replaced");
+        processes.ready().await;
+    }
+    assert_eq!(processes.pay("after-hanging", 5_000).await["result"], "paid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verifier_and_matcher_can_do_their_work_and_nothing_else() {
+    let processes = Processes::start().await;
+    let told = processes.run(&["doctor", "--json"], "").await.expect("all comes out as it must");
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    for name in ["verifier", "matcher"] {
+        let attempts = told[name]["attempts"].as_array().expect("attempts");
+        assert!(attempts.iter().any(|attempt| attempt["allowed"] == true));
+        assert!(attempts.iter().filter(|attempt| attempt["allowed"] == false).count() >= 7);
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", processes.pid(name))).expect("it runs");
+        let field = |field: &str| status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim);
+        assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), (Some("1"), Some("2")), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_terminal_asks_no_payer_and_says_so_to_its_register() {
     let processes = Processes::start().await;
     processes.ready().await;
