@@ -1,10 +1,11 @@
 //! `selfsame bench`: how many payments a second this machine takes and what a verification by face costs, as ratios to
-//! something known that is measured in the same minute.
+//! something known that is measured in the same minute; and what a till waits for at the terminal.
 
 mod baseline;
 mod beside;
 mod face;
 mod load;
+mod terminal;
 mod world;
 
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub struct Bench {
 enum Command {
     Payments(Payments),
     Face(face::Face),
+    Terminal(terminal::Terminal),
 }
 
 /// Payments a second: pgbench TPC-B as the baseline, the store path in process, and the HTTP edge
@@ -55,6 +57,7 @@ impl Bench {
         match self.command {
             Command::Payments(payments) => payments.run().await,
             Command::Face(face) => face.run().await,
+            Command::Terminal(terminal) => terminal.run().await,
         }
     }
 }

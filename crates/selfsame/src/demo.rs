@@ -3,12 +3,12 @@
 
 mod books;
 mod faces;
-mod payment;
-mod people;
-mod processes;
+pub mod payment;
+pub mod people;
+pub mod processes;
 mod refusals;
 mod scanner;
-mod screen;
+pub mod screen;
 mod step_up;
 mod till;
 
@@ -57,14 +57,26 @@ pub struct Demo {
 }
 
 /// What every part of the demonstration uses.
-struct Stage<'a> {
+pub struct Stage<'a> {
     site: &'a DemoSite,
     /// The payment server, with the operator's key.
     operator: Client,
     /// The payment server, with the merchant's key.
     merchant: Client,
     /// The terminal at the till.
-    at: AtTerminal,
+    pub at: AtTerminal,
+}
+
+impl<'a> Stage<'a> {
+    /// Of a site whose processes run.
+    pub fn new(site: &'a DemoSite) -> anyhow::Result<Self> {
+        Ok(Self {
+            site,
+            operator: client(&site.url, site.created.operator_key.clone()),
+            merchant: client(&site.url, site.created.merchant_key.clone()),
+            at: AtTerminal::new(&site.till)?,
+        })
+    }
 }
 
 impl Demo {
@@ -118,12 +130,7 @@ async fn demonstrate(
 
     screen.heading("Four processes")?;
     processes.start(screen).await?;
-    let stage = Stage {
-        site,
-        operator: client(&site.url, site.created.operator_key.clone()),
-        merchant: client(&site.url, site.created.merchant_key.clone()),
-        at: AtTerminal::new(&site.till)?,
-    };
+    let stage = Stage::new(site)?;
 
     screen.heading("People, enrolled at a staffed desk with recorded consent")?;
     let mut people = People::enrol(&stage, processes, screen).await?;

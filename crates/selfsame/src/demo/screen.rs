@@ -16,6 +16,7 @@ pub type Checked = anyhow::Result<String>;
 
 /// Standard output, with a count of what did not come out as it must.
 pub struct Screen {
+    quiet: bool,
     colour: bool,
     checks: usize,
     failures: usize,
@@ -33,7 +34,16 @@ impl Screen {
     /// With colour if a terminal shows it and nobody asked for none.
     pub fn new() -> Self {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self { colour, checks: 0, failures: 0 }
+        Self { quiet: false, colour, checks: 0, failures: 0 }
+    }
+
+    /// One on which nothing is shown.
+    pub fn quiet() -> Self {
+        Self { quiet: true, colour: false, checks: 0, failures: 0 }
+    }
+
+    fn line(&self, text: impl Display) -> anyhow::Result<()> {
+        if self.quiet { Ok(()) } else { output::line(text) }
     }
 
     fn styled(&self, style: Style, text: impl Display) -> String {
@@ -48,17 +58,17 @@ impl Screen {
 
     /// The first line.
     pub fn title(&self, text: &str) -> anyhow::Result<()> {
-        output::line(self.styled(Style::Bold, text))
+        self.line(self.styled(Style::Bold, text))
     }
 
     /// A new part.
     pub fn heading(&self, text: &str) -> anyhow::Result<()> {
-        output::line(format_args!("\n{}", self.styled(Style::Bold, text)))
+        self.line(format_args!("\n{}", self.styled(Style::Bold, text)))
     }
 
     /// A paragraph.
     pub fn text(&self, text: impl Display) -> anyhow::Result<()> {
-        wrap(&text.to_string(), COLUMNS).into_iter().try_for_each(output::line)
+        wrap(&text.to_string(), COLUMNS).into_iter().try_for_each(|line| self.line(line))
     }
 
     /// A line that is told as it happens.
@@ -85,25 +95,25 @@ impl Screen {
     fn entry(&self, mark: &str, label: &str, text: &str) -> anyhow::Result<()> {
         let mut lines = wrap(text, COLUMNS - LABEL - 2).into_iter();
         let first = lines.next().unwrap_or_default();
-        output::line(format_args!("{mark} {label:width$} {first}", width = LABEL - 2))?;
-        lines.try_for_each(|line| output::line(format_args!("{:width$}{line}", "", width = LABEL + 2)))
+        self.line(format_args!("{mark} {label:width$} {first}", width = LABEL - 2))?;
+        lines.try_for_each(|line| self.line(format_args!("{:width$}{line}", "", width = LABEL + 2)))
     }
 
     /// A line of a table.
     pub fn row(&self, cells: [&str; 4]) -> anyhow::Result<()> {
         let [stage, first, second, what] = cells;
         let line = format!("   {stage:13} {first:>11} {second:>11}   {what}");
-        output::line(line.trim_end())
+        self.line(line.trim_end())
     }
 
     /// What a command does.
     pub fn comment(&self, text: &str) -> anyhow::Result<()> {
-        output::line(self.styled(Style::Dim, format_args!("  # {text}")))
+        self.line(self.styled(Style::Dim, format_args!("  # {text}")))
     }
 
     /// A command to copy: never wrapped.
     pub fn verbatim(&self, text: &str) -> anyhow::Result<()> {
-        output::line(format_args!("  {text}"))
+        self.line(format_args!("  {text}"))
     }
 
     /// The last line; `true` if everything came out as it must.
@@ -115,7 +125,7 @@ impl Screen {
                 format_args!("{failures} of {} checks did not come out as they must.", self.checks),
             ),
         };
-        output::line(format_args!("\n{text}"))?;
+        self.line(format_args!("\n{text}"))?;
         Ok(self.failures == 0)
     }
 }
