@@ -1,11 +1,14 @@
 //! What our long-running processes have in common: their log, and how they stop.
 
+use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::supervise::shutdown_signal;
 
@@ -66,19 +69,28 @@ impl ProcessOptions {
 
 /// Sends the log to standard error.
 pub fn start_log(format: LogFormat, default: &str) -> anyhow::Result<()> {
+    let ansi = std::io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
+    start_log_to(io::stderr, ansi, format, default)
+}
+
+/// Sends the log of a process that keeps running to a file, as who started it would.
+pub fn start_log_to_file(file: File) -> anyhow::Result<()> {
+    start_log_to(Arc::new(file), false, LogFormat::Text, LOG_DEFAULT)
+}
+
+fn start_log_to<W>(writer: W, ansi: bool, format: LogFormat, default: &str) -> anyhow::Result<()>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let filter = match std::env::var("SELFSAME_LOG") {
         Ok(text) => {
             EnvFilter::try_new(&text).with_context(|| format!("SELFSAME_LOG is not valid: `{text}`"))?
         }
         Err(_) => EnvFilter::new(default),
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match format {
-        LogFormat::Text => {
-            let ansi =
-                std::io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none();
-            log.with_ansi(ansi).init();
-        }
+        LogFormat::Text => log.with_ansi(ansi).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     Ok(())

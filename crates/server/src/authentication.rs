@@ -43,7 +43,7 @@ async fn bearer(parts: &Parts, app: &AppState) -> Result<ApiKey, Problem> {
     let refused = || Problem::new(ProblemCode::Unauthenticated);
     let value = parts.headers.get(header::AUTHORIZATION).ok_or_else(refused)?;
     let key = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).ok_or_else(refused)?;
-    app.store.api_key(hash_api_key(key)).await.or_problem()?.ok_or_else(refused)
+    app.store.api_key(hash_api_key(key), app.now()).await.or_problem()?.ok_or_else(refused)
 }
 
 /// The operator's staff or systems.

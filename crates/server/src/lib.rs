@@ -251,8 +251,7 @@ impl Server {
         let (router, _) = routes().split_for_parts();
         let router = selfsame_api::serve::with_fallbacks(router)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-            .layer(middleware::from_fn(limit_patience))
-            .layer(middleware::from_fn(name_request))
+            .layer(middleware::from_fn(frame_request))
             .with_state(self.app);
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let signal = async move {
@@ -310,24 +309,21 @@ fn code_lifetimes(mode: Mode) -> std::ops::RangeInclusive<u32> {
     }
 }
 
-/// No request waits for storage longer than for a payment: the one place where that is decided for all routes.
-async fn limit_patience(request: Request, next: Next) -> Response {
-    with_patience(ANSWER_WITHIN, next.run(request)).await
-}
-
-/// Names every request and refuses the idempotency header that others use, instead of ignoring it.
-async fn name_request(request: Request, next: Next) -> Response {
-    let id = RequestId::new(SystemClock.now(), random());
+/// What goes around every request: it is named, in its answer and in the log; it waits for storage no longer than a
+/// payment does, which is decided here for all routes; and the idempotency header that others use is refused, instead of
+/// ignored. One layer, because each is a box and a clone of all below it.
+async fn frame_request(request: Request, next: Next) -> Response {
+    let id = RequestId::new(SystemClock.now(), random()).to_string();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let mut response = if request.headers().contains_key("idempotency-key") {
         Problem::new(ProblemCode::IdempotencyKeyNotSupported).into_response()
     } else {
-        next.run(request).await
+        with_patience(ANSWER_WITHIN, next.run(request)).await
     };
     let status = response.status().as_u16();
     tracing::info!(request.id = %id, http.method = %method, http.path = path, http.status = status, "answered a request");
-    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+    if let Ok(value) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID_HEADER, value);
     }
     response

@@ -44,9 +44,18 @@ impl Store {
         self.writer.write("api_key_create", move |tx| insert(tx, key, hash, now)).await
     }
 
-    /// The key with this SHA-256, if it is in force.
-    pub async fn api_key(&self, hash: [u8; 32]) -> std::result::Result<Option<ApiKey>, StoreError> {
-        self.readers
+    /// The key with this SHA-256, if it is in force; or was within the last second, if another process revoked it.
+    pub async fn api_key(
+        &self,
+        hash: [u8; 32],
+        now: Timestamp,
+    ) -> std::result::Result<Option<ApiKey>, StoreError> {
+        let begun = match self.known_keys.get(&hash, now) {
+            Ok(key) => return Ok(Some(key)),
+            Err(begun) => begun,
+        };
+        let key = self
+            .readers
             .read("api_key_read", move |tx| {
                 tx.prepare_cached(
                     "select id, merchant_id
@@ -62,12 +71,17 @@ impl Store {
                 })
                 .optional()
             })
-            .await
+            .await?;
+        if let Some(key) = key {
+            self.known_keys.keep(hash, key, begun);
+        }
+        Ok(key)
     }
 
     /// Revokes a key. Answers `false` if there is none in force.
     pub async fn revoke_api_key(&self, key: KeyId, now: Timestamp) -> std::result::Result<bool, StoreError> {
-        self.writer
+        let revoked = self
+            .writer
             .write("api_key_revoke", move |tx| {
                 let changed = tx.execute(
                     "update api_keys set revoked_at = ?2 where id = ?1 and revoked_at is null",
@@ -75,6 +89,9 @@ impl Store {
                 )?;
                 Ok(changed == 1)
             })
-            .await
+            .await;
+        // Whatever came of it: an error may mean that it is revoked.
+        self.known_keys.forget();
+        revoked
     }
 }

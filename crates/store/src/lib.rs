@@ -12,6 +12,7 @@ mod consent;
 mod enrolment;
 mod error;
 mod fault;
+mod known_keys;
 mod ledger;
 mod limit;
 mod merchant;
@@ -58,12 +59,14 @@ pub use terminal::{ActivationRefusal, DeviceKey, NewTerminal, Terminal};
 pub use verification::{Lookup, NewVerification, SubmissionRefusal, Verification};
 
 use connection::{Readers, Writer};
+use known_keys::KnownKeys;
 
 /// The site's database and, apart from it, the subject keys.
 pub struct Store {
     writer: Writer,
     readers: Readers,
     keys: Writer,
+    known_keys: KnownKeys,
     /// Under which the slot was taken over; 0 before. The writer looks at it, too.
     epoch: Arc<AtomicU64>,
 }
@@ -83,7 +86,7 @@ impl Store {
         let writer = Writer::start("site", site, open_site, Some(epoch.clone()));
         let keys = Writer::start("keys", keys, open_keys, None);
         let readers = Readers::open(site_database, writer.faults())?;
-        Ok(Self { writer, readers, keys, epoch })
+        Ok(Self { writer, readers, keys, known_keys: KnownKeys::default(), epoch })
     }
 
     /// Whether a failed disk sync has ended all writing until the next start.

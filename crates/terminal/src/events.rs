@@ -53,14 +53,15 @@ impl Streams {
         let events = stream::unfold(start, move |(entered, mut changes, after, mut told, permit)| {
             let clock = clock.clone();
             async move {
-                let _attention = entered.attend();
+                // For as long as this event is waited for, somebody listens.
+                let attention = entered.attend();
                 loop {
                     let shown = entered.shown();
                     changes.mark_unchanged();
                     if shown.sequence > after {
                         let event = Event::default().id(shown.sequence.to_string()).event("session");
                         let event = event.json_data(&shown).expect("a session always serializes");
-                        drop(_attention);
+                        drop(attention);
                         return Some((Ok(event), (entered, changes, shown.sequence, true, permit)));
                     }
                     if entered.is_settled(clock.now()) {

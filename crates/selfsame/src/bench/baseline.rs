@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, bail};
+use tempfile::TempDir;
 use tokio::process::Command;
 
 /// Where distributions keep the programs that are not on the path.
@@ -42,46 +43,66 @@ async fn output(mut command: Command, what: &str) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Transactions a second with 32 clients, for so many seconds.
-pub async fn measure(seconds: u64) -> anyhow::Result<u64> {
-    let (initdb, postgres, pgbench) = (program("initdb")?, program("pg_ctl")?, program("pgbench")?);
-    let folder = tempfile::Builder::new().prefix("selfsame-bench-").tempdir()?;
-    // The other user must get in.
-    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-    std::fs::set_permissions(folder.path(), open)?;
-    let (data, socket) = (folder.path().join("data"), folder.path().to_string_lossy().into_owned());
-    let mut make = command(&initdb).await;
-    make.args(["--auth=trust", "-U", "bench", "-D"]).arg(&data);
-    output(make, "initdb").await?;
-    let mut start = command(&postgres).await;
-    let options = format!("-c listen_addresses='' -c unix_socket_directories='{socket}'");
-    start.arg("-D").arg(&data).args(["-w", "-s", "-l"]).arg(data.join("log")).args(["-o", &options, "start"]);
-    start.stdout(Stdio::null());
-    if !start.status().await?.success() {
-        bail!("PostgreSQL did not start");
-    }
-    let measured = run(&pgbench, &socket, seconds).await;
-    let mut stop = command(&postgres).await;
-    stop.arg("-D").arg(&data).args(["-s", "-m", "immediate", "stop"]).stdout(Stdio::null());
-    let _ = stop.status().await;
-    measured
+/// A throw-away PostgreSQL with the tables of pgbench. It runs for as long as this is held.
+pub struct Baseline {
+    folder: TempDir,
+    server: PathBuf,
+    pgbench: PathBuf,
 }
 
-async fn run(pgbench: &Path, socket: &str, seconds: u64) -> anyhow::Result<u64> {
-    let with = |arguments: &[&str]| {
-        let arguments: Vec<String> =
-            ["-h", socket, "-U", "bench"].iter().chain(arguments).map(ToString::to_string).collect();
-        async move {
-            let mut command = command(pgbench).await;
-            command.args(arguments).arg("postgres");
-            command
+impl Baseline {
+    /// Makes it and starts it.
+    pub async fn start() -> anyhow::Result<Self> {
+        let (initdb, server, pgbench) = (program("initdb")?, program("pg_ctl")?, program("pgbench")?);
+        let folder = tempfile::Builder::new().prefix("selfsame-bench-").tempdir()?;
+        // The other user must get in.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(folder.path(), open)?;
+        let baseline = Self { folder, server, pgbench };
+        let mut make = command(&initdb).await;
+        make.args(["--auth=trust", "-U", "bench", "-D"]).arg(baseline.data());
+        output(make, "initdb").await?;
+        let mut start = command(&baseline.server).await;
+        let socket = baseline.folder.path().display();
+        let options = format!("-c listen_addresses='' -c unix_socket_directories='{socket}'");
+        start.arg("-D").arg(baseline.data()).args(["-w", "-s", "-l"]).arg(baseline.data().join("log"));
+        start.args(["-o", &options, "start"]).stdout(Stdio::null());
+        if !start.status().await?.success() {
+            bail!("PostgreSQL did not start");
         }
-    };
-    output(with(&["-i", "-q", "-s", SCALE]).await, "pgbench -i").await?;
-    let seconds = seconds.to_string();
-    let told = with(&["-M", "prepared", "-c", "32", "-j", "2", "-T", &seconds]).await;
-    let told = output(told, "pgbench").await?;
-    let tps = told.lines().find_map(|line| line.strip_prefix("tps = ")).context("pgbench told no tps")?;
-    let whole = tps.split(['.', ' ']).next().unwrap_or_default();
-    whole.parse().context("pgbench told no number")
+        // From here on it runs and must be stopped, whatever comes.
+        match baseline.pgbench(&["-i", "-q", "-s", SCALE]).await {
+            Ok(_) => Ok(baseline),
+            Err(error) => {
+                baseline.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    async fn pgbench(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = command(&self.pgbench).await;
+        command.arg("-h").arg(self.folder.path()).args(["-U", "bench"]).args(arguments).arg("postgres");
+        output(command, "pgbench").await
+    }
+
+    /// Transactions a second with 32 clients, for so many seconds.
+    pub async fn measure(&self, seconds: u64) -> anyhow::Result<u64> {
+        let seconds = seconds.to_string();
+        let told = self.pgbench(&["-M", "prepared", "-c", "32", "-j", "2", "-T", &seconds]).await?;
+        let tps = told.lines().find_map(|line| line.strip_prefix("tps = ")).context("pgbench told no tps")?;
+        let whole = tps.split(['.', ' ']).next().unwrap_or_default();
+        whole.parse().context("pgbench told no number")
+    }
+
+    /// Ends it and throws it away.
+    pub async fn stop(self) {
+        let mut stop = command(&self.server).await;
+        stop.arg("-D").arg(self.data()).args(["-s", "-m", "immediate", "stop"]).stdout(Stdio::null());
+        let _ = stop.status().await;
+    }
 }

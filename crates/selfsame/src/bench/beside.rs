@@ -17,6 +17,7 @@ use selfsame_domain::clock::{Clock, SystemClock};
 use selfsame_domain::id::{AccountId, TemplateId, TerminalId};
 use selfsame_domain::sensor::{Modality, SensorGrade};
 
+use crate::bench::client::Till;
 use crate::bench::load::{Figures, open_loop};
 use crate::bench::world::{Ready, World};
 use crate::init::Init;
@@ -86,7 +87,7 @@ pub async fn measure(pack: &PackOptions, photos: &[PathBuf], length: Duration) -
 }
 
 /// A server with as many codes as are charged, on a site of its own.
-async fn till(length: Duration) -> anyhow::Result<(World, Client, Vec<Ready>)> {
+async fn till(length: Duration) -> anyhow::Result<(World, Till, Vec<Ready>)> {
     let mut world = World::new(1).await?;
     let server = world.serve().await?;
     let count = CHARGES_PER_SECOND as usize * usize::try_from(length.as_secs())?;

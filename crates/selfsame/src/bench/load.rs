@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use selfsame_api::client::Client;
-use selfsame_api::payment::{NewPayment, Payment};
+use rustix::time::{ClockId, clock_gettime};
+use selfsame_api::payment::NewPayment;
 use selfsame_domain::clock::{Clock, SystemClock};
 use selfsame_domain::id::PaymentId;
 use selfsame_domain::money::{Amount, Currency};
 use selfsame_domain::payment::{Answer, BATCH_REQUESTS_MAX, Charge, Request};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
+use crate::bench::client::{Connection, Till};
 use crate::bench::world::{Ready, World};
 
 /// Longer than any answer takes.
@@ -27,12 +29,23 @@ pub struct Figures {
     pub refused: usize,
     /// How long the run took.
     pub length: Duration,
+    /// Processor time of the whole process, in closed loops: server, store and clients.
+    pub cpu: Duration,
+    /// Of this, what the clients took, where they have a thread of their own.
+    pub cpu_clients: Duration,
 }
 
 impl Figures {
     pub fn per_second(&self) -> u64 {
         let millis = u64::try_from(self.length.as_millis()).unwrap_or(u64::MAX).max(1);
         self.latencies_us.len() as u64 * 1_000 / millis
+    }
+
+    /// Processor time for each payment: of server and store, of the clients. Microseconds.
+    pub fn cpu_us(&self) -> [u64; 2] {
+        let count = self.latencies_us.len().max(1) as u128;
+        [self.cpu.saturating_sub(self.cpu_clients), self.cpu_clients]
+            .map(|time| u64::try_from(time.as_micros() / count).unwrap_or(u64::MAX))
     }
 
     /// p50, p99 and p99.9 in microseconds.
@@ -65,7 +78,8 @@ impl Collector {
         let mut kept = self.latencies_us.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let mut latencies_us = std::mem::take(&mut *kept);
         latencies_us.sort_unstable();
-        Figures { latencies_us, refused: self.refused.load(Ordering::Relaxed), length }
+        let refused = self.refused.load(Ordering::Relaxed);
+        Figures { latencies_us, refused, length, ..Figures::default() }
     }
 }
 
@@ -92,6 +106,38 @@ async fn commit(store: Arc<selfsame_store::Store>, mut requests: mpsc::Receiver<
     }
 }
 
+/// Somebody who charges one code after the other.
+trait Charging: Send + 'static {
+    /// Charges a code and waits for the answer; whether it was paid.
+    fn charge(&mut self, ready: Ready) -> impl Future<Output = anyhow::Result<bool>> + Send;
+}
+
+/// Charges at the store, in process.
+#[derive(Clone)]
+struct InProcess {
+    queue: mpsc::Sender<Waiting>,
+    currency: Currency,
+}
+
+impl Charging for InProcess {
+    async fn charge(&mut self, ready: Ready) -> anyhow::Result<bool> {
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&(ready.number as u64).to_be_bytes());
+        let charge = Charge {
+            payment: PaymentId::new(SystemClock.now(), random),
+            merchant: ready.merchant,
+            order_ref: format!("o{}", ready.number).parse()?,
+            amount: amount(self.currency),
+            parts: None,
+            code: ready.mac,
+            hold_until: None,
+            ask_payer: false,
+        };
+        let (reply, answer) = oneshot::channel();
+        Ok(self.queue.send((Request::Charge(charge), reply)).await.is_ok() && answer.await.unwrap_or(false))
+    }
+}
+
 /// A closed loop against the store.
 pub async fn store_path(
     world: &World,
@@ -99,103 +145,113 @@ pub async fn store_path(
     in_flight: usize,
     length: Duration,
 ) -> anyhow::Result<Figures> {
-    let (sender, receiver) = mpsc::channel::<Waiting>(4 * BATCH_REQUESTS_MAX);
+    let (queue, receiver) = mpsc::channel::<Waiting>(4 * BATCH_REQUESTS_MAX);
     tokio::spawn(commit(world.store.clone(), receiver));
-    let currency = world.currency;
-    closed_loop(codes, in_flight, length, move |number, ready| {
-        let sender = sender.clone();
-        async move {
-            let mut random = [0; 10];
-            random[2..].copy_from_slice(&(number as u64).to_be_bytes());
-            let charge = Charge {
-                payment: PaymentId::new(SystemClock.now(), random),
-                merchant: ready.merchant,
-                order_ref: format!("o{number}").parse().expect("a valid reference"),
-                amount: amount(currency),
-                parts: None,
-                code: ready.mac,
-                hold_until: None,
-                ask_payer: false,
-            };
-            let (reply, answer) = oneshot::channel();
-            sender.send((Request::Charge(charge), reply)).await.is_ok() && answer.await.unwrap_or(false)
-        }
-    })
-    .await
+    closed_loop(codes, vec![InProcess { queue, currency: world.currency }; in_flight], length).await
 }
 
-async fn pay(client: &Client, order: &str, ready: Ready) -> bool {
-    let currency = "EUR".parse().expect("a currency of the table");
-    let order_ref = order.parse().expect("a valid reference");
-    let new = NewPayment::goods(order_ref, amount(currency), ready.digits);
-    client.post::<Payment>("/v1/payments", &new, TIMEOUT).await.is_ok()
+impl Charging for Connection {
+    async fn charge(&mut self, ready: Ready) -> anyhow::Result<bool> {
+        pay(self, ready).await
+    }
 }
 
-/// A closed loop over HTTP, with API key.
+async fn pay(connection: &mut Connection, ready: Ready) -> anyhow::Result<bool> {
+    let order_ref = format!("o{}", ready.number).parse()?;
+    let new = NewPayment::goods(order_ref, amount("EUR".parse()?), ready.digits);
+    // 201 is told only of money that has moved: what is held or waits is told by 202.
+    Ok(connection.post(&new).await? == 201)
+}
+
+/// A closed loop over HTTP, with API key. The clients have a thread of their own, so that what they cost is told apart
+/// from what the server costs.
 pub async fn http_edge(
-    client: &Client,
+    till: &Till,
     codes: Vec<Ready>,
     in_flight: usize,
     length: Duration,
 ) -> anyhow::Result<Figures> {
-    let client = client.clone();
-    closed_loop(codes, in_flight, length, move |number, ready| {
-        let client = client.clone();
-        async move { pay(&client, &format!("c{number}"), ready).await }
-    })
-    .await
+    let till = till.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let clients = async move {
+        let mut connections = Vec::with_capacity(in_flight);
+        for _ in 0..in_flight {
+            connections.push(till.connect().await?);
+        }
+        let before = cpu_time(ClockId::ThreadCPUTime);
+        let figures = closed_loop(codes, connections, length).await?;
+        Ok(Figures { cpu_clients: cpu_time(ClockId::ThreadCPUTime) - before, ..figures })
+    };
+    tokio::task::spawn_blocking(move || runtime.block_on(clients))
+        .await
+        .context("the clients of the benchmark broke")?
 }
 
-async fn closed_loop<F, R>(
+/// Time that the processor has spent on this thread or process.
+fn cpu_time(of: ClockId) -> Duration {
+    clock_gettime(of).try_into().unwrap_or_default()
+}
+
+async fn closed_loop(
     codes: Vec<Ready>,
-    in_flight: usize,
+    clients: Vec<impl Charging>,
     length: Duration,
-    charge: F,
-) -> anyhow::Result<Figures>
-where
-    F: Fn(usize, Ready) -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = bool> + Send,
-{
+) -> anyhow::Result<Figures> {
     let (codes, next, collector) =
         (Arc::new(codes), Arc::new(AtomicUsize::new(0)), Arc::new(Collector::default()));
-    let started = Instant::now();
-    let mut running = tokio::task::JoinSet::new();
-    for _ in 0..in_flight {
-        let (codes, next, collector, charge) =
-            (codes.clone(), next.clone(), collector.clone(), charge.clone());
+    let (started, before) = (Instant::now(), cpu_time(ClockId::ProcessCPUTime));
+    let mut running = JoinSet::new();
+    for mut client in clients {
+        let (codes, next, collector) = (codes.clone(), next.clone(), collector.clone());
         running.spawn(async move {
             while started.elapsed() < length {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(ready) = codes.get(number) else { break };
+                let Some(ready) = codes.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
                 let since = Instant::now();
-                let paid = charge(number, ready.clone()).await;
+                let paid = client.charge(ready.clone()).await?;
                 collector.take(since, paid);
             }
+            anyhow::Ok(())
         });
     }
-    while let Some(ended) = running.join_next().await {
-        ended.context("a client of the benchmark broke")?;
-    }
-    Ok(collector.figures(started.elapsed()))
+    finish(running, length + TIMEOUT).await?;
+    let cpu = cpu_time(ClockId::ProcessCPUTime) - before;
+    Ok(Figures { cpu, ..collector.figures(started.elapsed()) })
+}
+
+/// Waits for all clients. The first that fails ends the run.
+async fn finish(mut running: JoinSet<anyhow::Result<()>>, within: Duration) -> anyhow::Result<()> {
+    let all = async {
+        while let Some(ended) = running.join_next().await {
+            ended.context("a client of the benchmark broke")??;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(within, all).await.context("the server did not answer any more")?
 }
 
 /// An open loop: latency counts from the moment a payment was due, so that waiting behind others shows.
-pub async fn open_loop(client: &Client, codes: Vec<Ready>, per_second: u32) -> anyhow::Result<Figures> {
+pub async fn open_loop(till: &Till, codes: Vec<Ready>, per_second: u32) -> anyhow::Result<Figures> {
     let collector = Arc::new(Collector::default());
+    let idle = Arc::new(Mutex::new(Vec::<Connection>::new()));
     let gap = Duration::from_secs(1) / per_second;
     let started = Instant::now();
-    let mut running = tokio::task::JoinSet::new();
+    let mut running = JoinSet::new();
     for (number, ready) in codes.into_iter().enumerate() {
         let due = started + gap * u32::try_from(number)?;
         tokio::time::sleep_until(due.into()).await;
-        let (client, collector) = (client.clone(), collector.clone());
+        let (till, idle, collector) = (till.clone(), idle.clone(), collector.clone());
         running.spawn(async move {
-            let paid = pay(&client, &format!("l{number}"), ready).await;
+            let kept = idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop();
+            let mut connection = match kept {
+                Some(kept) => kept,
+                None => till.connect().await?,
+            };
+            let paid = pay(&mut connection, ready).await?;
             collector.take(due, paid);
+            idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(connection);
+            anyhow::Ok(())
         });
     }
-    while let Some(ended) = running.join_next().await {
-        ended.context("a client of the benchmark broke")?;
-    }
+    finish(running, TIMEOUT).await?;
     Ok(collector.figures(started.elapsed()))
 }

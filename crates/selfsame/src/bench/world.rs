@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use selfsame_api::client::{Client, Credentials};
 use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_domain::id::{
@@ -22,6 +21,8 @@ use selfsame_server::{Config, Secrets, Server, code_mac};
 use selfsame_store::{ApiKey, NewMerchant, NewTerminal, SeedCode, SeedPayer, Store};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
+
+use crate::bench::client::Till;
 
 /// Payers of the site.
 const PAYERS: usize = 10_000;
@@ -42,6 +43,8 @@ const CHUNK: usize = 5_000;
 /// A code with the merchant that may charge it.
 #[derive(Clone)]
 pub struct Ready {
+    /// Which of the world's codes it is; the order that it pays is named by it.
+    pub number: usize,
     pub merchant: MerchantId,
     pub mac: CodeMac,
     pub digits: String,
@@ -141,7 +144,8 @@ impl World {
             let mut seeds = Vec::new();
             for _ in 0..CHUNK.min(count - ready.len()) {
                 let at = self.places[self.next % self.places.len()];
-                let issued_at = now + CODE_GAP * u32::try_from(self.next)?;
+                let number = self.next;
+                let issued_at = now + CODE_GAP * u32::try_from(ready.len())?;
                 self.next += 1;
                 let values = [u64::from_le_bytes(random()), u64::from_le_bytes(random())];
                 let account = self.payers[(values[0] % self.payers.len() as u64) as usize];
@@ -156,7 +160,7 @@ impl World {
                     at,
                     expires_at: now + Duration::from_secs(3_600),
                 });
-                ready.push(Ready { merchant: at.0, mac, digits: code.expose().to_owned() });
+                ready.push(Ready { number, merchant: at.0, mac, digits: code.expose().to_owned() });
             }
             self.store.seed_codes(seeds, self.currency, now).await?;
         }
@@ -167,8 +171,8 @@ impl World {
         (self.folder.path().join("site.db"), self.folder.path().join("keys.db"))
     }
 
-    /// A server of this site, with a client of its first merchant. It takes the slot over.
-    pub async fn serve(&mut self) -> anyhow::Result<Client> {
+    /// A server of this site, with a till of its first merchant. It takes the slot over.
+    pub async fn serve(&mut self) -> anyhow::Result<Till> {
         let (site_database, keys_database) = self.databases();
         let config = Config {
             listen: "127.0.0.1:0".parse()?,
@@ -185,11 +189,11 @@ impl World {
         };
         let clock = Arc::new(AdvancingClock::new(SystemClock));
         self.store.release_slot().await?;
-        let server = Server::bind(config, clock.clone()).await?;
+        let server = Server::bind(config, clock).await?;
         self.store = server.store();
-        let base = format!("http://{}", server.address());
+        let till = Till::new(server.address(), &self.created.merchant_key);
         tokio::spawn(server.serve(std::future::pending()));
-        Ok(Client::tcp(&base, Credentials::Bearer(self.created.merchant_key.clone()), clock))
+        Ok(till)
     }
 
     /// The books after a run: the figures of a run that broke them mean nothing.

@@ -1,5 +1,6 @@
 //! The store on real files: versions, the two files apart, and what no caller may get past it.
 
+mod api_key;
 mod candidates;
 mod migration;
 mod slot;
