@@ -60,18 +60,38 @@ fn install(steps: &mut Steps) {
         let install = ["install", "cargo-nextest", "--locked"];
         warn(steps.run("set-up: cargo-nextest", cargo().args(install)), "going on with `cargo test`");
     }
-    if !answers(command("zbarimg"), "--version") {
-        println!("zbarimg is missing: it reads back the bar codes that a terminal's screen shows.");
-        let result =
-            steps.run("set-up: apt-get update", apt_get().args(["update", "--quiet"])).and_then(|()| {
-                steps.run("set-up: zbar-tools", apt_get().args(["install", "--yes", "--quiet", "zbar-tools"]))
-            });
+    let missing: Vec<&str> = PACKAGES
+        .iter()
+        .filter(|(program, _, _)| !answers(command(program), "--version"))
+        .map(|(program, package, what)| {
+            println!("{program} is missing: it {what}.");
+            *package
+        })
+        .collect();
+    if !missing.is_empty() {
         warn(
-            result,
-            "install the Debian package zbar-tools (or zbar) by hand for the tests that read bar codes",
+            install_packages(steps, &missing),
+            &format!("install by hand, for the tests that need them, the packages {}", missing.join(", ")),
         );
     }
 }
+
+/// Installs packages of Debian.
+fn install_packages(steps: &mut Steps, packages: &[&str]) -> Result<()> {
+    steps.run("set-up: apt-get update", apt_get().args(["update", "--quiet"]))?;
+    steps.run("set-up: packages", apt_get().args(["install", "--yes", "--quiet"]).args(packages))
+}
+
+/// Programs that tests run, the Debian packages that have them, and what each does.
+const PACKAGES: &[(&str, &str, &str)] = &[
+    ("zbarimg", "zbar-tools", "reads back the bar codes that a terminal's screen shows"),
+    ("curl", "curl", "reaches a terminal as a cash register"),
+    (
+        "ss",
+        "iproute2",
+        "comes with `ip`, which makes the network in which a cash register is another machine",
+    ),
+];
 
 /// apt-get with the rights it needs: as root, else through sudo.
 fn apt_get() -> std::process::Command {

@@ -9,6 +9,7 @@
 pub mod account;
 pub mod adjustment;
 pub mod bytes;
+pub mod certificate;
 pub mod channel;
 #[cfg(feature = "client")]
 pub mod client;
@@ -23,6 +24,7 @@ pub mod ledger;
 pub mod limit;
 pub mod matcher;
 pub mod merchant;
+pub mod pairing;
 pub mod payment;
 pub mod payment_code;
 pub mod pin;

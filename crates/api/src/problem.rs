@@ -60,6 +60,12 @@ problem_codes! {
     TerminalRetired = "terminal_retired", 403, "This terminal is retired";
     /// The operator locked the terminal.
     TerminalLocked = "terminal_locked", 403, "This terminal is locked";
+    /// `Host` names another machine: the caller means somebody else, or a page's name was made to lead here.
+    ForeignHost = "foreign_host", 403, "This machine does not have that name";
+    /// `Origin` is a page that was not let in.
+    ForeignOrigin = "foreign_origin", 403, "Pages from there are not let in";
+    /// Nobody at the terminal lets cash registers in now.
+    PairingClosed = "pairing_closed", 403, "This terminal is not being paired";
     /// Absent, or somebody else's.
     NotFound = "not_found", 404, "There is no such thing";
     /// No such route.
@@ -136,6 +142,10 @@ problem_codes! {
     SampleRejected = "sample_rejected", 422, "A sample cannot be used";
     /// The activation code is wrong, used or too old.
     ActivationRefused = "activation_refused", 422, "This activation code is not valid";
+    /// The code is not the one on the terminal's screen.
+    PairingRefused = "pairing_refused", 422, "This pairing code is not valid";
+    /// The site's certificate authority does not vouch for this name.
+    CertificateNameRefused = "certificate_name_refused", 422, "This name cannot be in a certificate of this site";
     /// Too many tries.
     TooManyAttempts = "too_many_attempts", 429, "Too many attempts";
     /// Our own fault.
@@ -178,6 +188,10 @@ pub struct Problem {
     /// The earlier payment; with `reference_conflict` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub payment: Option<Box<crate::payment::Payment>>,
+    /// When trying again makes sense; with `busy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1000)]
+    pub retry_after_ms: Option<u64>,
     /// The server's time, with `signature_expired` only, so that a terminal can correct its clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "2026-11-24T15:38:15.007Z")]
@@ -195,6 +209,7 @@ impl Problem {
             detail: None,
             decline_code: None,
             payment: None,
+            retry_after_ms: None,
             server_time: None,
         }
     }

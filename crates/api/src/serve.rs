@@ -25,8 +25,9 @@ impl IntoResponse for Problem {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_MEDIA_TYPE));
-        if matches!(self.status, 429 | 503) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let at_once = if matches!(self.status, 429 | 503) { Some(1) } else { None };
+        if let Some(seconds) = self.retry_after_ms.map(|ms| ms.div_ceil(1_000)).or(at_once) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

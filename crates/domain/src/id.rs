@@ -140,6 +140,10 @@ ids! {
     VerificationId = "ver";
     /// A verification session at a terminal's own interface.
     SessionId = "ses";
+    /// A cash register (POS) that was paired with a terminal.
+    RegisterId = "reg";
+    /// A pairing that is going on.
+    PairingId = "pair";
     /// A general payment code (never its digits).
     PaymentCodeId = "code";
     /// A payment: a charge, or another movement of money.

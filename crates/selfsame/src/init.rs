@@ -34,6 +34,9 @@ pub struct Init {
     /// Name of its store
     #[arg(long, default_value = "Main hall")]
     store: String,
+    /// Domain below which terminals may have names, besides .local, .lan, .internal and .home.arpa; can be repeated
+    #[arg(long = "domain", value_name = "DOMAIN")]
+    domains: Vec<String>,
     /// Print what was made as JSON
     #[arg(long)]
     json: bool,
@@ -54,6 +57,7 @@ impl Init {
         }
         site.create_folders()?;
         site.create_secrets()?;
+        site.authority(&self.domains, SystemClock.now())?;
         site.create_settings()?;
         let mode = if self.test { Mode::Test } else { Mode::Live };
         let new = NewSite {
@@ -75,9 +79,15 @@ impl Init {
             currency: "EUR".parse().expect("a known currency"),
             merchant: "Canteen".to_owned(),
             store: "Main hall".to_owned(),
+            domains: Vec::new(),
             json: false,
         }
     }
+}
+
+/// Of the certificate that registers install.
+fn fingerprint(site: &Site) -> anyhow::Result<String> {
+    Ok(site.authority(&[], SystemClock.now())?.fingerprint().to_owned())
 }
 
 fn print_json(site: &Site, created: &CreatedSite) -> anyhow::Result<()> {
@@ -88,6 +98,7 @@ fn print_json(site: &Site, created: &CreatedSite) -> anyhow::Result<()> {
         "merchant_key": created.merchant_key.0,
         "store": created.store,
         "till": { "terminal": created.till.terminal, "activation_code": created.till.activation_code.0 },
+        "authority": { "file": site.authority_certificate(), "sha256": fingerprint(site)? },
         "desk": { "terminal": created.desk.terminal, "activation_code": created.desk.activation_code.0 },
     });
     output::json(&document)
@@ -110,6 +121,11 @@ store               {}
 till terminal       {}  activation code {}
 desk terminal       {}  activation code {}
 
+Cash registers on the LAN know the site's terminals by its own certificate authority (docs/reach.md): install
+  {}
+there. SHA-256 of the certificate:
+  {}
+
 Next, each in a window of its own:
   selfsame server --site {folder}
   selfsame activate --site {folder} --terminal {}
@@ -127,6 +143,8 @@ Back up {folder}/secrets apart from {folder}/data: either alone opens nothing.",
         till.activation_code.0,
         desk.terminal,
         desk.activation_code.0,
+        site.authority_certificate().display(),
+        fingerprint(site)?,
         till.terminal
     ))
 }

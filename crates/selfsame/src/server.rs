@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use ed25519_dalek::SigningKey;
 use selfsame_api::client::Client;
-use selfsame_domain::clock::{AdvancingClock, SystemClock};
+use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_server::anchor::Anchoring;
 use selfsame_server::{Config, Secrets, Server as PaymentServer, ServerError};
@@ -42,6 +42,8 @@ impl Server {
         let server = server.map_err(|error| explain(error, site))?;
         let key = SigningKey::from_bytes(&*site.secret(SecretName::AnchorKey)?);
         let server = server.with_anchoring(Anchoring { key, file: site.anchors() });
+        // Sites of before there was an authority get theirs here.
+        let server = server.with_authority(site.authority(&[], SystemClock.now())?);
         let url = format!("http://{}", server.address());
         site.write_run("server.url", &url)?;
         tracing::info!(server.url = url, "serving");

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use selfsame_domain::payment_code::Prefix;
+use selfsame_domain::time::Timestamp;
 use selfsame_domain::verification::{AttackPolicy, Policy};
+use selfsame_server::authority::Authority;
 use selfsame_terminal::Budgets;
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -49,7 +51,7 @@ pub struct Settings {
     /// Where faces come from.
     #[serde(default)]
     pub camera: CameraSettings,
-    /// The terminal.
+    /// The terminal, and how cash registers reach it.
     #[serde(default)]
     pub terminal: TerminalSettings,
     /// Model packs.
@@ -126,7 +128,9 @@ settings! {
     TerminalSettings, terminal {
         identifier_seconds: u16,
         capture_seconds: u16,
-    } optional {}
+        names: Vec<String>,
+        origins: Vec<String>,
+    } optional { listen: SocketAddr, listen_lan: SocketAddr, }
 }
 
 impl TerminalSettings {
@@ -276,6 +280,41 @@ impl Site {
     /// Accepted requests of this machine's terminal and how they ended.
     pub fn journal(&self) -> PathBuf {
         self.folder.join("data/terminal-journal.jsonl")
+    }
+
+    /// The registers that are paired with this machine's terminal.
+    pub fn registers(&self) -> PathBuf {
+        self.folder.join("data/registers.json")
+    }
+
+    /// Key and certificate of this machine's terminal for registers on the LAN.
+    pub fn terminal_certificate(&self) -> PathBuf {
+        self.folder.join("data/terminal-certificate.json")
+    }
+
+    /// The certificate of the site's authority, which registers install.
+    pub fn authority_certificate(&self) -> PathBuf {
+        self.folder.join("authority.pem")
+    }
+
+    /// The site's certificate authority. Made, for some `domains` besides the usual ones, if there is none yet.
+    pub fn authority(&self, domains: &[String], now: Timestamp) -> anyhow::Result<Authority> {
+        let path = self.folder.join("secrets/authority.json");
+        let authority = match fs::read(&path).map(Zeroizing::new) {
+            Ok(json) => {
+                Authority::from_json(&json).with_context(|| format!("failed to read `{}`", path.display()))?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let authority = Authority::make(domains, now)?;
+                write_private(&path, &authority.to_json())?;
+                authority
+            }
+            Err(error) => return Err(error).with_context(|| format!("failed to read `{}`", path.display())),
+        };
+        let public = self.authority_certificate();
+        fs::write(&public, authority.certificate_pem())
+            .with_context(|| format!("failed to write `{}`", public.display()))?;
+        Ok(authority)
     }
 
     /// Signed heads of the ledger, one a day.

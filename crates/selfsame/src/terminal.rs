@@ -1,5 +1,8 @@
 //! `selfsame terminal`: the verification interface and the hand-over, with the verification program as its child.
 
+mod pairing;
+
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -8,30 +11,41 @@ use selfsame_api::client::Client;
 use selfsame_domain::clock::SystemClock;
 use selfsame_domain::terminal::Purpose;
 use selfsame_terminal::device::DeviceIdentity;
-use selfsame_terminal::{TerminalConfig, run_terminal};
+use selfsame_terminal::{LanAccess, Listening, RegisterAccess, TerminalConfig, run_terminal};
 
 use crate::process::{ProcessOptions, stop};
 use crate::server::child_arguments;
 use crate::site::Site;
 use crate::supervise::{ChildProcess, Watch};
+use crate::terminal::pairing::TerminalCommand;
 use crate::verifier::capture_sources;
+
+/// Where the verification interface is on TCP, in the site's `run` folder.
+const LOOPBACK_URL: &str = "terminal.url";
+const LAN_URL: &str = "terminal-lan.url";
 
 /// Run the terminal at a till
 ///
-/// Serves the verification interface on `run/terminal.sock`, starts and watches the verification program. The
-/// machine must have been activated with `selfsame activate`.
+/// Serves the verification interface on `run/terminal.sock`, and on the ports that section [terminal] of the settings
+/// names; starts and watches the verification program. The machine must have been activated with `selfsame activate`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame terminal --site /srv/till-1
+  selfsame terminal pair --site /srv/till-1          let a cash register in over TCP
   curl --unix-socket /srv/till-1/run/terminal.sock http://localhost/v1/terminal")]
 pub struct Terminal {
     #[command(flatten)]
     process: ProcessOptions,
+    #[command(subcommand)]
+    command: Option<TerminalCommand>,
 }
 
 impl Terminal {
-    /// Runs until stopped.
+    /// Runs until stopped, or does what a command about registers asks for.
     pub async fn run(self, site: &Site) -> anyhow::Result<()> {
+        if let Some(command) = self.command {
+            return command.run(site).await;
+        }
         let identity = DeviceIdentity::load(&site.device())?;
         if identity.terminal.purpose != Purpose::Till {
             bail!(
@@ -41,6 +55,7 @@ impl Terminal {
         }
         // What keeps the verification program from starting is told here, at once and to somebody who reads it.
         capture_sources(site, &identity)?;
+        let registers = register_access(site).await?;
         let (_stopper, stopped) = self.process.start()?;
         let clock = Arc::new(SystemClock);
         let config = TerminalConfig {
@@ -49,6 +64,7 @@ impl Terminal {
             journal: site.journal(),
             budgets: site.settings()?.terminal.budgets()?,
             identity,
+            registers,
             clock: clock.clone(),
         };
         let verifier = ChildProcess {
@@ -83,4 +99,37 @@ impl Terminal {
         supervised?;
         served.context("the terminal failed")
     }
+}
+
+/// The ports that the settings name. Where they are is told in the site's `run` folder.
+async fn register_access(site: &Site) -> anyhow::Result<RegisterAccess> {
+    let settings = site.settings()?.terminal;
+    let failed = |setting: &str, address: SocketAddr| {
+        format!("failed to listen on {address}, which `{setting}` in section [terminal] names")
+    };
+    let loopback = match settings.listen {
+        None => None,
+        Some(address) => {
+            let listening =
+                Listening::on_loopback(address).await.with_context(|| failed("listen", address))?;
+            site.write_run(LOOPBACK_URL, &format!("http://{}", listening.address()))?;
+            Some(listening)
+        }
+    };
+    let lan = match (settings.listen_lan, settings.names.first()) {
+        (None, _) => None,
+        (Some(_), None) => bail!(
+            "setting `names` in section [terminal] is missing: registers on the LAN need a name or an address by which \
+             they reach this terminal"
+        ),
+        (Some(address), Some(first)) => {
+            let listening =
+                Listening::on_lan(address).await.with_context(|| failed("listen_lan", address))?;
+            let host = if first.contains(':') { format!("[{first}]") } else { first.clone() };
+            site.write_run(LAN_URL, &format!("https://{host}:{}", listening.address().port()))?;
+            let (certificate, authority) = (site.terminal_certificate(), site.authority_certificate());
+            Some(LanAccess { listening, names: settings.names, certificate, authority })
+        }
+    };
+    Ok(RegisterAccess { registers: site.registers(), origins: settings.origins, loopback, lan })
 }

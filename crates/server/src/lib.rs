@@ -10,6 +10,8 @@ mod account;
 mod adjustment;
 pub mod anchor;
 mod authentication;
+pub mod authority;
+mod certificate;
 mod channel;
 mod clock;
 mod confirmation;
@@ -42,7 +44,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, Request};
@@ -159,6 +161,8 @@ struct App {
     site: Site,
     prefix: Prefix,
     config: Config,
+    /// Certifies terminals; a server without one (tests) refuses to.
+    authority: OnceLock<authority::Authority>,
     /// Held from the search for duplicates until the templates are stored: two people with one finger at two desks
     /// would not see each other, and two first enrolments of one person would make two keys. Enrolments are rare.
     enrolling: tokio::sync::Mutex<()>,
@@ -220,14 +224,32 @@ impl Server {
         let pins = pin::Pins::default();
         let enrolling = tokio::sync::Mutex::new(());
         let channels = channel::Channels::new();
-        let app =
-            Arc::new(App { store, queue, channels, matcher, pins, clock, site, prefix, config, enrolling });
+        let app = Arc::new(App {
+            store,
+            queue,
+            channels,
+            matcher,
+            pins,
+            clock,
+            site,
+            prefix,
+            config,
+            authority: OnceLock::new(),
+            enrolling,
+        });
         Ok(Self { app, anchoring: None, listener, address })
     }
 
     /// Signs the heads of the ledger once a business day, from the start on.
     pub fn with_anchoring(self, anchoring: anchor::Anchoring) -> Self {
         Self { anchoring: Some(anchoring), ..self }
+    }
+
+    /// Certifies the site's terminals by this authority.
+    pub fn with_authority(self, authority: authority::Authority) -> Self {
+        // There was none before: only this function brings one, and it takes the server.
+        let _ = self.app.authority.set(authority);
+        self
     }
 
     /// The store behind it, so that tests can order failures and read what is written.
@@ -344,6 +366,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(health::routes())
         .merge(merchant::routes())
         .merge(terminal::routes())
+        .merge(certificate::routes())
         .merge(account::routes())
         .merge(consent::routes())
         .merge(enrolment::routes())

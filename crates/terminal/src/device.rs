@@ -2,8 +2,7 @@
 //! can read.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -23,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::random;
+use crate::{random, write_private};
 
 /// Clocks that are off by more are not corrected: somebody must look at the machine.
 const SKEW_MAX_MS: i64 = 5 * 60 * 1000;
@@ -107,7 +106,6 @@ impl DeviceIdentity {
         Ok(identity)
     }
 
-    /// Beside the old file and then in its place, so that there is always a whole one.
     fn save(&self, path: &Path) -> io::Result<()> {
         let stored = Stored {
             server: self.server.clone(),
@@ -115,12 +113,7 @@ impl DeviceIdentity {
             private_key: Bytes::from(self.key.to_bytes()),
         };
         let bytes = Zeroizing::new(serde_json::to_vec_pretty(&stored).map_err(io::Error::other)?);
-        let beside = path.with_extension("new");
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
+        write_private(path, &bytes)
     }
 
     /// The way to the payment server, every request signed.

@@ -1,24 +1,28 @@
 //! The biometric payment verification interface, step 1 of the method: a payment operation request comes in, and the
 //! verification program is woken.
 //!
-//! HTTP on a Unix socket whose file mode decides who may call. Requests carry no amount. The routes:
-//! `GET /v1/terminal`, `events`, `diagnostics`, `POST /v1/prepare`, `POST /v1/verifications`,
-//! `GET /v1/verifications/{id}` (long poll), and below it `events`, `handover`, `confirmation`, `cancel` and
-//! `screen.png`. The document is in `docs/openapi/terminal.json`.
+//! HTTP on a Unix socket whose file mode decides who may call, and on TCP for paired registers (`access.rs`). Requests
+//! carry no amount. The routes: `GET /v1/terminal`, `events`, `POST /v1/prepare`, `POST /v1/verifications`,
+//! `GET /v1/verifications/{id}` (long poll), and below it `events`, `handover`, `cancel` and `screen.png`; for the
+//! terminal's own screen `confirmation`, `diagnostics` and the pairing. The document is in `docs/openapi/terminal.json`.
 
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Extension, FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use selfsame_api::client::Client;
 use selfsame_api::diagnostics::Diagnostics;
 use selfsame_api::interface::{
-    Board, Cancel, Confirmation, DEADLINE_MS_MAX, DEADLINE_MS_MIN, HandoverRequest, LEASE_MS_MAX,
-    LEASE_MS_MIN, NewSession, Prepare, RegisterKind, Session, TerminalState, TerminalStatus, WAIT_MS_MAX,
+    Board, Cancel, CancelReason, Confirmation, DEADLINE_MS_MAX, DEADLINE_MS_MIN, HandoverRequest,
+    LEASE_MS_MAX, LEASE_MS_MIN, NewSession, Prepare, RegisterKind, Session, TerminalState, TerminalStatus,
+    WAIT_MS_MAX,
 };
 use selfsame_api::payment::REPLAYED_HEADER;
 use selfsame_api::problem::{Problem, ProblemCode};
@@ -29,20 +33,29 @@ use selfsame_domain::clock::Clock;
 use selfsame_domain::id::{SessionId, TerminalId};
 use selfsame_domain::terminal::Standing;
 use serde::Deserialize;
-use utoipa::OpenApi;
+use tokio::task::JoinSet;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::TerminalError;
+use crate::access::{Caller, Entrance, Gate, enter, known_only, screen_only};
+use crate::certificate::CertificateKeeper;
 use crate::channel::{Connection, ConnectionState, keep_open};
-use crate::device::DeviceIdentity;
+use crate::device::{DeviceIdentity, ServerLink};
 use crate::events::Streams;
 use crate::journal::Journal;
+use crate::listen::{Listening, RegisterAccess, loopback_names, serve};
+use crate::pairing::{self, Pairings};
 use crate::verification::Sessions;
 use crate::verifier::Budgets;
 
 /// Longest wait for the verification program to say that it is there.
 pub(crate) const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Largest body, in bytes. The largest real one names a request, an identifier and a hand-over.
+const BODY_BYTES_MAX: usize = 16 << 10;
 
 /// What the terminal is told at start.
 pub struct TerminalConfig {
@@ -54,6 +67,8 @@ pub struct TerminalConfig {
     pub journal: PathBuf,
     /// Who this machine is.
     pub identity: DeviceIdentity,
+    /// How registers reach the interface that cannot use the socket.
+    pub registers: RegisterAccess,
     /// How long a payer may take; what the verification program holds to.
     pub budgets: Budgets,
     /// The time.
@@ -61,7 +76,8 @@ pub struct TerminalConfig {
 }
 
 #[derive(Clone)]
-struct App {
+pub(crate) struct App {
+    pub(crate) pairings: Arc<Pairings>,
     sessions: Arc<Sessions>,
     connection: ConnectionState,
     streams: Streams,
@@ -84,47 +100,123 @@ pub async fn run_terminal(
         opened.map_err(|source| TerminalError::Journal { path: config.journal.clone(), source })?;
     let verifier = Client::unix(&config.verifier_socket, config.clock.clone());
     let link = Arc::new(config.identity.link(config.clock.clone()));
+    let clock = config.clock;
     let sessions =
-        Arc::new(Sessions::new(journal, remembered, verifier.clone(), link.clone(), config.clock.clone()));
+        Arc::new(Sessions::new(journal, remembered, verifier.clone(), link.clone(), clock.clone()));
     let terminal = config.identity.terminal.terminal;
+    let path = config.registers.registers.clone();
+    let pairings = Pairings::open(&path, terminal, clock.clone());
+    let pairings = Arc::new(pairings.map_err(|source| TerminalError::Registers { path, source })?);
     let connection = ConnectionState::new();
-    let channel = keep_open(link, sessions.clone(), connection.clone());
-    let (streams, clock, started) = (Streams::new(), config.clock, Instant::now());
-    let app =
-        App { sessions, connection, streams, verifier, terminal, clock, budgets: config.budgets, started };
+    let channel = keep_open(link.clone(), sessions.clone(), connection.clone());
+    let app = App {
+        pairings: pairings.clone(),
+        sessions,
+        connection,
+        streams: Streams::new(),
+        verifier,
+        terminal,
+        clock: clock.clone(),
+        budgets: config.budgets,
+        started: Instant::now(),
+    };
     let (router, _) = routes().split_for_parts();
-    let router = with_fallbacks(router).with_state(app);
+    let router = with_fallbacks(router).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(app);
+    let ports = serve_registers(config.registers, router.clone(), pairings, link, clock);
+    let router = router.layer(Extension(Caller::Terminal));
     // No draining: a long poll would hold up the end, and whoever waits asks again after the restart.
     tokio::select! {
         served = async { axum::serve(listener, router).await } => served.map_err(TerminalError::Serve),
         () = channel => Ok(()),
+        () = ports => Ok(()),
         () = shutdown => Ok(()),
     }
+}
+
+/// Serves paired registers on the ports that there are, for as long as the process runs.
+async fn serve_registers(
+    access: RegisterAccess,
+    router: Router,
+    pairings: Arc<Pairings>,
+    link: Arc<ServerLink>,
+    clock: Arc<dyn Clock>,
+) {
+    let entered = |scheme, names: &[String], listening: &Listening| {
+        let gate = Gate::new(scheme, names, listening.address().port(), &access.origins);
+        let entrance = Arc::new(Entrance { gate, pairings: pairings.clone() });
+        router.clone().layer(from_fn_with_state(entrance, enter))
+    };
+    let mut serving = JoinSet::new();
+    if let Some(listening) = access.loopback {
+        let router = entered("http", &loopback_names(listening.address()), &listening);
+        serving.spawn(serve(listening.listener, None, router));
+    }
+    if let Some(lan) = access.lan {
+        let keeper = CertificateKeeper::new(&lan, link, clock);
+        let router = entered("https", &lan.names, &lan.listening);
+        serving.spawn(serve(lan.listening.listener, Some(keeper.acceptor()), router));
+        serving.spawn(keeper.keep_fresh());
+    }
+    // None of them ends by itself; without any there is nothing to do.
+    while serving.join_next().await.is_some() {}
+    std::future::pending().await
 }
 
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Selfsame verification interface",
-    description = "What a terminal offers to registers and merchant programs on the same machine, over a Unix socket. \
-                   A request has no amount; every accepted request ends in exactly one outcome. Refusals are RFC 9457 \
-                   problem documents with a stable `code`.",
+    description = "What a terminal offers to registers and merchant programs: on the same machine over a Unix socket, \
+                   whose file mode decides who may call, or over a loopback port; on the LAN over TLS by the site's own \
+                   certificate authority. Over TCP a register is paired and sends its token. A request has no amount; \
+                   every accepted request ends in exactly one outcome. Refusals are RFC 9457 problem documents with a \
+                   stable `code`.",
     license(name = "Apache-2.0", identifier = "Apache-2.0")
-))]
+), modifiers(&Schemes), security((), ("register_token" = [])))]
 struct Document;
+
+/// How callers say who they are.
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let token = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A paired register's token, over TCP. Callers of the Unix socket need none."))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("register_token", SecurityScheme::Http(token));
+    }
+}
 
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Document::openapi())
+        .merge(for_registers())
+        .merge(for_screen())
+        .merge(pairing::routes::for_screen())
+        .merge(pairing::routes::for_strangers())
+}
+
+/// For paired registers, each with its own sessions, and the terminal itself.
+fn for_registers() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
         .routes(routes!(status))
         .routes(routes!(prepare))
         .routes(routes!(board))
-        .routes(routes!(diagnostics))
         .routes(routes!(create))
         .routes(routes!(show))
         .routes(routes!(events))
         .routes(routes!(hand_over))
-        .routes(routes!(confirm))
         .routes(routes!(cancel))
         .routes(routes!(screen))
+        .route_layer(from_fn(known_only))
+}
+
+/// For the terminal's own screen, on which the payer acts.
+fn for_screen() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(confirm))
+        .routes(routes!(diagnostics))
+        .route_layer(from_fn(screen_only))
 }
 
 /// The OpenAPI 3.1 document of the verification interface, as pretty JSON.
@@ -135,12 +227,12 @@ pub fn openapi_json() -> String {
 
 /// Whether this terminal would take a request now.
 #[utoipa::path(get, path = "/v1/terminal", tag = "terminal", responses((status = 200, body = TerminalStatus)))]
-async fn status(State(app): State<App>) -> Json<TerminalStatus> {
-    Json(app.status().await)
+async fn status(State(app): State<App>, Extension(caller): Extension<Caller>) -> Json<TerminalStatus> {
+    Json(app.status(caller).await)
 }
 
 impl App {
-    async fn status(&self) -> TerminalStatus {
+    async fn status(&self, caller: Caller) -> TerminalStatus {
         let verifier: Result<VerifierStatus, _> = self.verifier.get("/v1/verifier", STATUS_TIMEOUT).await;
         let state = match (self.connection.get(), &verifier) {
             (Connection::Open(Standing::Locked | Standing::Retired), _) => TerminalState::Locked,
@@ -152,7 +244,7 @@ impl App {
         TerminalStatus {
             terminal: self.terminal,
             state,
-            to_confirm: self.sessions.to_confirm(),
+            to_confirm: self.sessions.to_confirm().filter(|session| self.may_see(caller, *session)),
             modalities: verifier.map(|status| status.modalities).unwrap_or_default(),
             registers: vec![RegisterKind::Return, RegisterKind::Screen],
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -173,21 +265,21 @@ async fn prepare(State(app): State<App>, Json(Prepare {}): Json<Prepare>) -> Res
     Ok(StatusCode::ACCEPTED)
 }
 
-/// The terminal and its latest session, now and after every change: server-sent events `terminal` whose data is a
+/// The terminal and the latest session that the caller may see, now and after every change: server-sent events `terminal` whose data is a
 /// `Board`. Never carries a code.
 #[utoipa::path(get, path = "/v1/events", tag = "terminal",
     responses((status = 200, body = Board, content_type = "text/event-stream"), (status = "4XX", body = Problem)))]
-async fn board(State(app): State<App>) -> Result<Response, Problem> {
+async fn board(State(app): State<App>, Extension(caller): Extension<Caller>) -> Result<Response, Problem> {
     let news = app.sessions.news();
     let looking = app.clone();
     let look = move || {
         let app = looking.clone();
-        async move { Board { terminal: app.status().await, session: app.sessions.latest() } }
+        async move { Board { terminal: app.status(caller).await, session: app.sessions.latest(caller) } }
     };
     Ok(app.streams.of_terminal(news, look)?.into_response())
 }
 
-/// What a terminal tells about itself to whoever looks after it.
+/// What a terminal tells about itself to whoever looks after it. Not for registers: it tells of all of them.
 #[utoipa::path(get, path = "/v1/diagnostics", tag = "terminal", responses((status = 200, body = Diagnostics)))]
 async fn diagnostics(State(app): State<App>) -> Json<Diagnostics> {
     let App { sessions, connection, verifier, terminal, started, budgets, .. } = &app;
@@ -199,7 +291,11 @@ async fn diagnostics(State(app): State<App>) -> Json<Diagnostics> {
     responses((status = 202, body = Session), (status = 200, body = Session, description = "Accepted before"),
         (status = 409, body = Problem, description = "Busy with another payer, or the `request_id` was used before"),
         (status = "4XX", body = Problem)))]
-async fn create(State(app): State<App>, Json(request): Json<NewSession>) -> Result<Response, Problem> {
+async fn create(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    Json(request): Json<NewSession>,
+) -> Result<Response, Problem> {
     let deadlines = DEADLINE_MS_MIN..=DEADLINE_MS_MAX;
     if !deadlines.contains(&request.deadline_ms) {
         let detail = format!("`deadline_ms` must be {DEADLINE_MS_MIN} to {DEADLINE_MS_MAX}");
@@ -220,7 +316,7 @@ async fn create(State(app): State<App>, Json(request): Json<NewSession>) -> Resu
         // Without the channel the server may still be there: the verification itself finds out.
         Connection::Open(Standing::Active) | Connection::Lost => {}
     }
-    let accepted = app.sessions.accept(request)?;
+    let accepted = app.sessions.accept(caller.register(), request)?;
     let status = if accepted.replayed { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(accepted.session)).into_response();
     if accepted.replayed {
@@ -228,6 +324,29 @@ async fn create(State(app): State<App>, Json(request): Json<NewSession>) -> Resu
         response.headers_mut().insert(name, HeaderValue::from_static("true"));
     }
     Ok(response)
+}
+
+impl App {
+    fn may_see(&self, caller: Caller, session: SessionId) -> bool {
+        self.sessions.find(session).is_ok_and(|found| caller.may_see(found.register))
+    }
+}
+
+/// A session that the caller may know of. Another register's answers like one that does not exist.
+struct OwnSession(SessionId);
+
+impl FromRequestParts<App> for OwnSession {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let PathId(session) = PathId::<SessionId>::from_request_parts(parts, app).await?;
+        let caller = parts.extensions.get().copied().unwrap_or(Caller::Stranger);
+        if app.may_see(caller, session) {
+            Ok(Self(session))
+        } else {
+            Err(Problem::new(ProblemCode::NotFound))
+        }
+    }
 }
 
 /// Long poll.
@@ -246,7 +365,7 @@ struct Wait {
     responses((status = 200, body = Session), (status = "4XX", body = Problem)))]
 async fn show(
     State(app): State<App>,
-    PathId(session): PathId<SessionId>,
+    OwnSession(session): OwnSession,
     Query(wait): Query<Wait>,
 ) -> Result<Json<Session>, Problem> {
     let longest = Duration::from_millis(wait.wait_ms.min(WAIT_MS_MAX));
@@ -259,7 +378,7 @@ async fn show(
     responses((status = 200, body = Session, content_type = "text/event-stream"), (status = "4XX", body = Problem)))]
 async fn events(
     State(app): State<App>,
-    PathId(session): PathId<SessionId>,
+    OwnSession(session): OwnSession,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|id| id.parse().ok()));
@@ -276,7 +395,7 @@ async fn events(
     responses((status = 200, body = Session), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 async fn hand_over(
     State(app): State<App>,
-    PathId(session): PathId<SessionId>,
+    OwnSession(session): OwnSession,
     Json(request): Json<HandoverRequest>,
 ) -> Result<Json<Session>, Problem> {
     app.sessions.hand_over(session, request).await.map(Json)
@@ -289,7 +408,7 @@ async fn hand_over(
     responses((status = 200, body = Session), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 async fn confirm(
     State(app): State<App>,
-    PathId(session): PathId<SessionId>,
+    OwnSession(session): OwnSession,
     Json(confirmation): Json<Confirmation>,
 ) -> Result<Json<Session>, Problem> {
     app.sessions.confirm(session, confirmation).await.map(Json)
@@ -301,9 +420,14 @@ async fn confirm(
     responses((status = 200, body = Session), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 async fn cancel(
     State(app): State<App>,
-    PathId(session): PathId<SessionId>,
+    OwnSession(session): OwnSession,
+    Extension(caller): Extension<Caller>,
     Json(cancel): Json<Cancel>,
 ) -> Result<Json<Session>, Problem> {
+    if cancel.reason == CancelReason::Payer && caller != Caller::Terminal {
+        let detail = "a register does not act for the payer: `reason` is `cashier`";
+        return Err(Problem::new(ProblemCode::Forbidden).detail(detail));
+    }
     tracing::info!(session.id = %session, reason = ?cancel.reason, "a verification is cancelled");
     app.sessions.cancel(session).await.map(Json)
 }
@@ -311,7 +435,7 @@ async fn cancel(
 /// The picture on the terminal's screen while a code is shown there: Code 128 and QR, as PNG.
 #[utoipa::path(get, path = "/v1/verifications/{id}/screen.png", tag = "verification", params(("id" = String, Path)),
     responses((status = 200, description = "PNG", content_type = "image/png"), (status = "4XX", body = Problem)))]
-async fn screen(State(app): State<App>, PathId(session): PathId<SessionId>) -> Result<Response, Problem> {
+async fn screen(State(app): State<App>, OwnSession(session): OwnSession) -> Result<Response, Problem> {
     let png = app.sessions.screen_png(session)?;
     Ok(([(header::CONTENT_TYPE, "image/png"), (header::CACHE_CONTROL, "no-store")], png).into_response())
 }

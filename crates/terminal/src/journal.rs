@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use selfsame_api::interface::Outcome;
-use selfsame_domain::id::{SessionId, VerificationId};
+use selfsame_domain::id::{RegisterId, SessionId, VerificationId};
 use selfsame_domain::reference::Reference;
 use selfsame_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,7 +29,14 @@ const FILE_BYTES_MAX: u64 = 32 << 20;
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Entry {
     /// A request was accepted; from now on it has an outcome.
-    Accepted { session: SessionId, request_id: Reference, at: Timestamp },
+    Accepted {
+        session: SessionId,
+        request_id: Reference,
+        at: Timestamp,
+        /// The paired register that made it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        register: Option<RegisterId>,
+    },
     /// It ended. Written before anybody is told.
     Ended {
         session: SessionId,
@@ -47,6 +54,7 @@ pub(crate) struct Remembered {
     pub(crate) session: SessionId,
     pub(crate) request_id: Reference,
     pub(crate) at: Timestamp,
+    pub(crate) register: Option<RegisterId>,
     /// `None`: the process ended in the middle.
     pub(crate) outcome: Option<Outcome>,
     pub(crate) verification: Option<VerificationId>,
@@ -93,8 +101,9 @@ fn line(entry: &Entry) -> Vec<u8> {
 }
 
 fn entries(remembered: &Remembered) -> Vec<Entry> {
-    let Remembered { session, request_id, at, outcome, verification, pass_expires_at } = remembered.clone();
-    let accepted = Entry::Accepted { session, request_id, at };
+    let Remembered { session, request_id, at, register, outcome, verification, pass_expires_at } =
+        remembered.clone();
+    let accepted = Entry::Accepted { session, request_id, at, register };
     let ended = outcome.map(|outcome| Entry::Ended { session, outcome, verification, pass_expires_at });
     [Some(accepted), ended].into_iter().flatten().collect()
 }
@@ -115,10 +124,11 @@ fn read(path: &Path, now: Timestamp) -> io::Result<Vec<Remembered>> {
     let mut remembered: Vec<Remembered> = Vec::new();
     for entry in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()) {
         match entry {
-            Entry::Accepted { session, request_id, at } => remembered.push(Remembered {
+            Entry::Accepted { session, request_id, at, register } => remembered.push(Remembered {
                 session,
                 request_id,
                 at,
+                register,
                 outcome: None,
                 verification: None,
                 pass_expires_at: None,
@@ -150,7 +160,7 @@ mod tests {
 
     fn accepted(number: u8, seconds: i64) -> Entry {
         let request_id = format!("r{number}").parse().unwrap();
-        Entry::Accepted { session: session(number), request_id, at: at(seconds) }
+        Entry::Accepted { session: session(number), request_id, at: at(seconds), register: None }
     }
 
     fn declined(number: u8) -> Entry {

@@ -5,7 +5,9 @@
 //! identifier and sample, and talks to the payment server. They share the device's identity and nothing else. Must
 //! never know SQL, templates or scores: frames leave this machine sealed, and what comes back is a verdict.
 
+mod access;
 pub mod capture;
+mod certificate;
 mod channel;
 mod confirmation;
 pub mod device;
@@ -16,7 +18,9 @@ pub mod face;
 mod handover;
 mod interface;
 mod journal;
+mod listen;
 mod page;
+mod pairing;
 mod register;
 mod session;
 mod state;
@@ -24,11 +28,14 @@ mod tables;
 mod verification;
 mod verifier;
 
-use std::io;
-use std::path::PathBuf;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use interface::{TerminalConfig, openapi_json, run_terminal};
+pub use listen::{LanAccess, Listening, RegisterAccess};
 pub use page::PageAccess;
 pub use tables::interface_tables;
 pub use verifier::{Budgets, VerifierConfig, run_verifier};
@@ -52,6 +59,14 @@ pub enum TerminalError {
         /// Why.
         source: io::Error,
     },
+    /// The file of paired registers could not be read.
+    #[error("failed to read the paired registers in `{path}`")]
+    Registers {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Serving failed.
     #[error("the process stopped serving")]
     Serve(#[source] io::Error),
@@ -62,6 +77,17 @@ fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system's generator always answers");
     bytes
+}
+
+/// Writes a file that only its owner can read: beside the old one and then in its place, so that there is always a
+/// whole one.
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)
 }
 
 /// Locks. Nothing is left half done while one of our locks is held, so a panic elsewhere does not spoil them.

@@ -1,8 +1,8 @@
 //! The way in for a page: a browser on this machine cannot open a Unix socket, so what it needs of the verification
 //! program (camera frames, progress, the pad) is also served on a loopback port, to whoever shows the token.
 //!
-//! The token keeps other people and programs of the machine out; the `Host` header keeps out pages from elsewhere whose
-//! name was made to lead here (DNS rebinding).
+//! The token keeps other people and programs of the machine out; `Host` and `Origin` keep out pages from elsewhere
+//! (`access.rs`).
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,15 +10,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use selfsame_api::bytes::Bytes;
 use selfsame_api::problem::{Problem, ProblemCode};
-use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
+use crate::access::{Gate, same_hash, shown_token_hash, token_hash};
+use crate::listen::{bind_loopback, loopback_names};
 use crate::random;
 
 /// A loopback port, and a token for it that is new at each start.
@@ -31,17 +32,13 @@ pub struct PageAccess {
 /// Whom the port answers.
 struct Allowed {
     token_hash: [u8; 32],
-    hosts: [String; 2],
+    gate: Gate,
 }
 
 impl PageAccess {
     /// Listens. Any other address than one of this machine alone is refused: the way from a page to it is not encrypted.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        if !address.ip().is_loopback() {
-            let text = format!("{address} is no loopback address");
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        let listener = TcpListener::bind(address).await?;
+        let listener = bind_loopback(address).await?;
         let address = listener.local_addr()?;
         let token = Zeroizing::new(Bytes::from(random::<32>()).encode());
         Ok(Self { listener, address, token })
@@ -60,8 +57,8 @@ impl PageAccess {
     /// Serves `router` to whoever is allowed.
     pub(crate) async fn serve(self, router: Router) -> io::Result<()> {
         let allowed = Allowed {
-            token_hash: Sha256::digest(self.token.as_bytes()).into(),
-            hosts: [self.address.to_string(), format!("localhost:{}", self.address.port())],
+            token_hash: token_hash(&self.token),
+            gate: Gate::new("http", &loopback_names(self.address), self.address.port(), &[]),
         };
         let router = router.layer(from_fn_with_state(Arc::new(allowed), check));
         axum::serve(self.listener, router).await
@@ -79,14 +76,9 @@ async fn check(
 
 impl Allowed {
     fn check(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        if !header(header::HOST).is_some_and(|host| self.hosts.iter().any(|known| known == host)) {
-            return Err(Problem::new(ProblemCode::Forbidden).detail("`Host` names another machine"));
-        }
-        let token = header(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-        // Hashes are compared, so that the time of it says nothing about the token.
-        match token {
-            Some(token) if Sha256::digest(token.as_bytes())[..] == self.token_hash => Ok(()),
+        self.gate.check(headers)?;
+        match shown_token_hash(headers) {
+            Some(shown) if same_hash(&shown, &self.token_hash) => Ok(()),
             _ => Err(Problem::new(ProblemCode::Unauthenticated)),
         }
     }
@@ -94,14 +86,14 @@ impl Allowed {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderValue, header};
 
     use super::*;
 
     fn status(host: &'static str, authorization: &'static str) -> u16 {
         let allowed = Allowed {
-            token_hash: Sha256::digest(b"right").into(),
-            hosts: ["127.0.0.1:8702".to_owned(), "localhost:8702".to_owned()],
+            token_hash: token_hash("right"),
+            gate: Gate::new("http", &loopback_names("127.0.0.1:8702".parse().unwrap()), 8702, &[]),
         };
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_static(host));

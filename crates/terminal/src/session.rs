@@ -7,7 +7,7 @@ use selfsame_api::channel::TerminalPayment;
 use selfsame_api::interface::{NewSession, Outcome, RegisterKind, Session, SessionState};
 use selfsame_api::payment::PaymentStatus;
 use selfsame_api::verifier::Progress;
-use selfsame_domain::id::{SessionId, VerificationId};
+use selfsame_domain::id::{RegisterId, SessionId, VerificationId};
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Timings;
 use tokio::sync::{Notify, watch};
@@ -21,6 +21,8 @@ use crate::state::{Event, next};
 pub(crate) struct Entered {
     /// What was asked; unknown for sessions of an earlier run.
     pub(crate) request: Option<NewSession>,
+    /// The paired register that made it; none if it is the terminal's own.
+    pub(crate) register: Option<RegisterId>,
     pub(crate) session: watch::Sender<Session>,
     /// The server's verification, while codes of it can be asked for.
     pub(crate) pass: Mutex<Option<VerificationId>>,
@@ -39,6 +41,7 @@ pub(crate) struct Entered {
 impl Entered {
     pub(crate) fn new(
         id: SessionId,
+        register: Option<RegisterId>,
         request: NewSession,
         now: Timestamp,
         news: Arc<watch::Sender<u64>>,
@@ -59,7 +62,7 @@ impl Entered {
             deadline_at: now + Duration::from_millis(request.deadline_ms),
             timings: Timings::default(),
         };
-        Self::around(session, Some(request), None, news)
+        Self::around(session, register, Some(request), None, news)
     }
 
     pub(crate) fn remembered(found: Remembered, news: Arc<watch::Sender<u64>>) -> Self {
@@ -80,17 +83,19 @@ impl Entered {
             deadline_at: found.at,
             timings: Timings::default(),
         };
-        Self::around(session, None, found.verification, news)
+        Self::around(session, found.register, None, found.verification, news)
     }
 
     fn around(
         session: Session,
+        register: Option<RegisterId>,
         request: Option<NewSession>,
         verification: Option<VerificationId>,
         news: Arc<watch::Sender<u64>>,
     ) -> Self {
         Self {
             request,
+            register,
             session: watch::Sender::new(session),
             pass: Mutex::new(verification),
             passed: Mutex::new(verification),

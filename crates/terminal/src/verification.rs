@@ -15,12 +15,13 @@ use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::verification::Verification;
 use selfsame_api::verifier::{CancelWake, Progress, Verdict, Wake};
 use selfsame_domain::clock::Clock;
-use selfsame_domain::id::{SessionId, VerificationId};
+use selfsame_domain::id::{RegisterId, SessionId, VerificationId};
 use selfsame_domain::reference::Reference;
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Stage;
 use tokio::sync::watch;
 
+use crate::access::Caller;
 use crate::device::ServerLink;
 use crate::handover::CODE_TIMEOUT;
 use crate::journal::{Entry, Journal, MEMORY, Remembered};
@@ -45,10 +46,14 @@ pub(crate) const DEADLINE_GRACE: Duration = Duration::from_millis(500);
 /// Longest wait for the program or the server to hear of a cancel.
 pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// When whoever finds the terminal busy should try again, in milliseconds. Most payers take a few seconds.
+const BUSY_RETRY_MS: u64 = 1_000;
+
 #[derive(Default)]
 struct Index {
     sessions: HashMap<SessionId, Arc<Entered>>,
-    by_request: HashMap<Reference, SessionId>,
+    /// References are the caller's own: two registers may use the same.
+    by_request: HashMap<(Option<RegisterId>, Reference), SessionId>,
     active: Option<SessionId>,
 }
 
@@ -132,7 +137,7 @@ impl Sessions {
         let mut index = Index::default();
         let news = Arc::new(watch::Sender::new(0));
         for found in remembered {
-            index.by_request.insert(found.request_id.clone(), found.session);
+            index.by_request.insert((found.register, found.request_id.clone()), found.session);
             index.sessions.insert(found.session, Arc::new(Entered::remembered(found, news.clone())));
         }
         Self { index: Mutex::new(index), journal, verifier, link, news, clock }
@@ -143,10 +148,11 @@ impl Sessions {
         self.news.subscribe()
     }
 
-    /// The session that began last.
-    pub(crate) fn latest(&self) -> Option<Session> {
+    /// The session that began last, of those that a caller may see.
+    pub(crate) fn latest(&self, caller: Caller) -> Option<Session> {
         let entered = self.all();
-        let latest = entered.iter().max_by_key(|entered| entered.id());
+        let seen = entered.iter().filter(|entered| caller.may_see(entered.register));
+        let latest = seen.max_by_key(|entered| entered.id());
         latest.map(|entered| entered.session.borrow().clone())
     }
 
@@ -171,11 +177,16 @@ impl Sessions {
         lock(&self.index).sessions.get(&session).cloned().ok_or_else(not_found)
     }
 
-    /// Takes a request, or answers the session that it made before.
-    pub(crate) fn accept(self: &Arc<Self>, request: NewSession) -> Result<Accepted, Problem> {
+    /// Takes a request of a register, or of the terminal's own, or answers the session that it made before.
+    pub(crate) fn accept(
+        self: &Arc<Self>,
+        register: Option<RegisterId>,
+        request: NewSession,
+    ) -> Result<Accepted, Problem> {
         let now = self.clock.now();
         let mut index = lock(&self.index);
-        if let Some(earlier) = index.by_request.get(&request.request_id) {
+        let reference = (register, request.request_id.clone());
+        if let Some(earlier) = index.by_request.get(&reference) {
             let earlier = index.sessions.get(earlier).ok_or_else(not_found)?;
             if earlier.request.as_ref().is_some_and(|before| *before != request) {
                 let detail = "this request_id was used for another request";
@@ -184,20 +195,20 @@ impl Sessions {
             return Ok(Accepted { session: earlier.session.borrow().clone(), replayed: true });
         }
         if index.active.is_some() {
-            return Err(Problem::new(ProblemCode::Busy));
+            return Err(Problem { retry_after_ms: Some(BUSY_RETRY_MS), ..Problem::new(ProblemCode::Busy) });
         }
         index.forget_before(now - MEMORY);
         let session = SessionId::new(now, random());
-        let accepted = Entry::Accepted { session, request_id: request.request_id.clone(), at: now };
+        let accepted = Entry::Accepted { session, request_id: request.request_id.clone(), at: now, register };
         self.journal.write(&accepted).map_err(|error| {
             tracing::error!(%error, "the journal cannot be written, so no request is accepted");
             Problem::new(ProblemCode::Unavailable)
                 .detail("this terminal cannot write its journal: is its disk full?")
         })?;
-        let entered = Arc::new(Entered::new(session, request, now, self.news.clone()));
+        let entered = Arc::new(Entered::new(session, register, request, now, self.news.clone()));
         // The next payer has come: codes of the ones before must not stay on the screen.
         index.sessions.values().for_each(|earlier| *lock(&earlier.code) = None);
-        index.by_request.insert(entered.session.borrow().request_id.clone(), session);
+        index.by_request.insert(reference, session);
         index.sessions.insert(session, entered.clone());
         index.active = Some(session);
         drop(index);

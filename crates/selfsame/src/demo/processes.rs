@@ -165,7 +165,7 @@ fn write_settings(site: &Site, port: u16, faces: Option<&FaceData>) -> anyhow::R
         let folder = toml::Value::String(faces.models.display().to_string());
         for (default, wanted) in [
             ("source = \"none\"", "source = \"posted\"".to_owned()),
-            ("# listen = \"127.0.0.1:8702\"", "listen = \"127.0.0.1:0\"".to_owned()),
+            ("# listen = \"127.0.0.1:8703\"", "listen = \"127.0.0.1:0\"".to_owned()),
             ("folder = \"models\"", format!("folder = {folder}")),
             ("# face = \"face-default\"", format!("face = \"{PACK}\"")),
         ] {

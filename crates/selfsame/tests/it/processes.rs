@@ -22,7 +22,7 @@ use tokio::process::{Child, Command};
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Pause between two looks at something that another process changes.
-const PAUSE: Duration = Duration::from_millis(20);
+pub const PAUSE: Duration = Duration::from_millis(20);
 
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_selfsame"));
@@ -149,7 +149,7 @@ impl Processes {
     }
 
     /// Ada's finger touches the reader, if it is awaited.
-    async fn press(&self, press: u64) -> bool {
+    pub async fn press(&self, press: u64) -> bool {
         let body = json!({ "finger": ADA, "press": press });
         self.verifier.post::<Value>("/v1/presses", &body, PATIENCE).await.is_ok()
     }
@@ -219,6 +219,11 @@ impl Processes {
         let verified =
             self.run(&["verify", "--phone-last4", "0142", "--finger", "1", "--press", &press], "").await;
         verified.expect("Ada is verified").trim().to_owned()
+    }
+
+    /// Where the server is.
+    pub fn server_url(&self) -> String {
+        self.identity().server
     }
 
     /// The server, with a key of the site.

@@ -14,6 +14,7 @@ use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_domain::site::Mode;
 use selfsame_domain::verification::Policy;
 use selfsame_matcher::MatcherError;
+use selfsame_server::authority::Authority;
 use selfsame_server::setup::{CreatedSite, FirstTerminal, NewSite, create_site};
 use selfsame_server::{Config, Secrets, Server, ServerError};
 use selfsame_store::Store;
@@ -186,6 +187,7 @@ impl TestSite {
         let created = created.await.expect("a new site");
         let matcher = start_matcher(&folder, setup.face_pack).await;
         let server = Server::bind(config, clock.clone()).await.expect("the server starts");
+        let server = server.with_authority(Authority::make(&[], clock.now()).expect("an authority"));
         let address = server.address();
         let server = serve(server);
         let base = format!("http://{address}");
