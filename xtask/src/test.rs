@@ -85,6 +85,7 @@ fn install_packages(steps: &mut Steps, packages: &[&str]) -> Result<()> {
 /// Programs that tests run, the Debian packages that have them, and what each does.
 const PACKAGES: &[(&str, &str, &str)] = &[
     ("zbarimg", "zbar-tools", "reads back the bar codes that a terminal's screen shows"),
+    ("softhsm2-util", "softhsm2", "makes the tokens in which terminals keep their keys"),
     ("curl", "curl", "reaches a terminal as a cash register"),
     (
         "ss",

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ed25519_dalek::SigningKey;
 use selfsame_domain::clock::Clock;
+use selfsame_domain::key_use::KeyUse;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::bytes::Bytes;
+use crate::device_key::{DeviceSigner, SignerError};
 use crate::problem::Problem;
 use crate::signature;
 
@@ -46,6 +46,14 @@ pub enum ClientError {
         /// Where.
         address: String,
     },
+    /// The request was not signed, so it was not sent.
+    #[error("a request to {address} could not be signed")]
+    Unsigned {
+        /// Where it should have gone.
+        address: String,
+        /// Why.
+        source: SignerError,
+    },
     /// An answer that is not of the documented form.
     #[error("{address} answered {status} in an unknown form")]
     Answer {
@@ -64,7 +72,7 @@ impl ClientError {
 
     /// Whether the request was certainly not handled.
     pub fn is_certainly_unsent(&self) -> bool {
-        matches!(self, ClientError::Connect { .. })
+        matches!(self, ClientError::Connect { .. } | ClientError::Unsigned { .. })
     }
 }
 
@@ -80,12 +88,17 @@ pub enum Credentials {
     Device(std::sync::Arc<DeviceKey>),
 }
 
+/// Counts the uses of a device key on this machine.
+pub type KeyUseCounter = dyn Fn() -> Result<KeyUse, SignerError> + Send + Sync;
+
 /// A device key with the name that the server gave it.
 pub struct DeviceKey {
     /// The name, which signatures carry.
     pub key_id: String,
-    /// The key.
-    pub signing_key: SigningKey,
+    /// Signs; whoever calls never sees the key.
+    pub signer: std::sync::Arc<dyn DeviceSigner>,
+    /// The next use, never the same twice.
+    pub next_use: std::sync::Arc<KeyUseCounter>,
 }
 
 impl std::fmt::Debug for DeviceKey {
@@ -127,6 +140,11 @@ impl Client {
         let http = http(reqwest::Client::builder().unix_socket(socket));
         let address = socket.display().to_string();
         Self { http, base: "http://localhost".to_owned(), address, credentials: Credentials::None, clock }
+    }
+
+    /// The same way under another proof of who calls.
+    pub fn with_credentials(&self, credentials: Credentials) -> Self {
+        Self { credentials, ..self.clone() }
     }
 
     /// Where the other side is.
@@ -201,7 +219,7 @@ impl Client {
         open_timeout: Duration,
         silence_max: Duration,
     ) -> Result<Events, ClientError> {
-        let request = self.request(reqwest::Method::GET, path, None, Vec::new());
+        let request = self.request(reqwest::Method::GET, path, None, Vec::new(), open_timeout).await?;
         let opened = tokio::time::timeout(open_timeout, request.send()).await;
         let response = opened.map_err(|_| self.silent())?.map_err(|error| self.unsent(error))?;
         let status = response.status().as_u16();
@@ -259,20 +277,21 @@ impl Client {
         body: Vec<u8>,
         timeout: Duration,
     ) -> Result<(u16, bool, Vec<u8>), ClientError> {
-        let request = self.request(method, path_and_query, media_type, body).timeout(timeout);
+        let request = self.request(method, path_and_query, media_type, body, timeout).await?.timeout(timeout);
         let response = request.send().await.map_err(|error| self.unsent(error))?;
         let status = response.status().as_u16();
         let replayed = response.headers().contains_key(crate::payment::REPLAYED_HEADER);
         Ok((status, replayed, self.read(response).await?))
     }
 
-    fn request(
+    async fn request(
         &self,
         method: reqwest::Method,
         path_and_query: &str,
         media_type: Option<&str>,
-        body: Vec<u8>,
-    ) -> reqwest::RequestBuilder {
+        mut body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<reqwest::RequestBuilder, ClientError> {
         let url = format!("{}{path_and_query}", self.base);
         let mut request = self.http.request(method.clone(), url);
         if let Some(media_type) = media_type {
@@ -282,14 +301,15 @@ impl Client {
             Credentials::None => {}
             Credentials::Bearer(key) => request = request.bearer_auth(&key.0),
             Credentials::Device(device) => {
-                let headers = self.sign(device, method.as_str(), path_and_query, &body);
+                let headers;
+                (headers, body) = self.sign(device, method.as_str(), path_and_query, body, timeout).await?;
                 request = request
                     .header(signature::SIGNATURE_INPUT_HEADER, headers.signature_input)
                     .header(signature::SIGNATURE_HEADER, headers.signature)
                     .header(signature::CONTENT_DIGEST_HEADER, headers.content_digest);
             }
         }
-        request.body(body)
+        Ok(request.body(body))
     }
 
     fn broken(&self, error: reqwest::Error) -> ClientError {
@@ -308,24 +328,32 @@ impl Client {
         Ok(bytes)
     }
 
-    fn sign(
+    /// Signs on a thread that may wait: a chip can take a tenth of a second, and may hang.
+    async fn sign(
         &self,
-        device: &DeviceKey,
+        device: &std::sync::Arc<DeviceKey>,
         method: &str,
         path_and_query: &str,
-        body: &[u8],
-    ) -> signature::SignatureHeaders {
-        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
-        let request = signature::Request { method, path, query, body };
-        let mut nonce = [0u8; 16];
-        getrandom::fill(&mut nonce).expect("the operating system's generator always answers");
-        signature::sign(
-            &device.signing_key,
-            &device.key_id,
-            &request,
-            &Bytes::from(nonce).encode(),
-            self.clock.now(),
-        )
+        body: Vec<u8>,
+        timeout: Duration,
+    ) -> Result<(signature::SignatureHeaders, Vec<u8>), ClientError> {
+        let (device, clock) = (device.clone(), self.clock.clone());
+        let (method, path_and_query) = (method.to_owned(), path_and_query.to_owned());
+        let signing = tokio::task::spawn_blocking(move || {
+            let (path, query) = path_and_query.split_once('?').unwrap_or((&path_and_query, ""));
+            let request = signature::Request { method: &method, path, query, body: &body };
+            let mut random = [0u8; 16];
+            getrandom::fill(&mut random).expect("the operating system's generator always answers");
+            let nonce = signature::Nonce { key_use: (device.next_use)()?, random };
+            let headers = signature::sign(&*device.signer, &device.key_id, &request, nonce, clock.now())?;
+            Ok((headers, body))
+        });
+        let signed = match tokio::time::timeout(timeout, signing).await {
+            Ok(Ok(signed)) => signed,
+            Ok(Err(_)) => Err(SignerError("signing broke off".to_owned())),
+            Err(_) => Err(SignerError("it did not answer in time".to_owned())),
+        };
+        signed.map_err(|source| ClientError::Unsigned { address: self.address.clone(), source })
     }
 }
 

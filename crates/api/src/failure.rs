@@ -49,6 +49,7 @@ failure_codes! {
     SealBroken = "seal_broken", Device, false, "The samples could not be sealed or opened: activate the terminal again.";
     ClockSkew = "clock_skew", Device, false, "This machine's clock is too far from the server's: set it.";
     TerminalNotActive = "terminal_not_active", Device, false, "The terminal is locked, retired, or its key was replaced: ask the operator.";
+    SignerUnavailable = "signer_unavailable", Device, true, "The device key could not sign: is the security module there, with the right PIN? See the log.";
     JournalUnwritable = "journal_unwritable", Device, true, "The terminal could not write its outcome down: is its disk full?";
     Internal = "internal", Device, true, "A defect of the terminal; see its log.";
     ServerUnreachable = "server_unreachable", Network, true, "The payment server does not answer.";

@@ -15,6 +15,7 @@ pub mod channel;
 pub mod client;
 pub mod confirmation;
 pub mod consent;
+pub mod device_key;
 pub mod diagnostics;
 pub mod enrolment;
 pub mod failure;

@@ -2,12 +2,13 @@
 
 use selfsame_domain::id::{KeyId, MerchantId, StoreId, TerminalId};
 use selfsame_domain::site::Mode;
-pub use selfsame_domain::terminal::Purpose;
+pub use selfsame_domain::terminal::{KeyAlgorithm, Purpose};
 use selfsame_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::bytes::Bytes;
+use crate::device_key::DevicePublicKey;
 use crate::merchant::Secret;
 
 /// `POST /v1/terminals`: a terminal that waits for its activation.
@@ -48,12 +49,99 @@ pub struct Activation {
     pub terminal: TerminalId,
     /// The one-time code.
     pub activation_code: Secret,
-    /// Signature algorithm of the key: `ed25519`.
-    #[schema(example = "ed25519")]
-    pub algorithm: String,
-    /// The public key, 32 bytes.
+    /// Signature algorithm of the key: `ed25519` or `ecdsa-p256-sha256`.
+    #[schema(value_type = String, example = "ed25519")]
+    pub algorithm: KeyAlgorithm,
+    /// The public key: 32 bytes of Ed25519, or a compressed point of P-256 in 33 bytes.
     #[schema(value_type = String)]
     pub public_key: Bytes,
+}
+
+/// `POST /v1/terminals/{id}/activation-code`: a further one-time code. The key in use works until the terminal is
+/// activated with the code.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewActivationCode {}
+
+/// `POST /v1/terminals/rotate-key`, signed with the key in use: the terminal brings the public half of its next key. The
+/// same again, signed with the same key, answers the same, also after that key has ended.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRotation {
+    /// Signature algorithm of the next key.
+    #[schema(value_type = String, example = "ed25519")]
+    pub algorithm: KeyAlgorithm,
+    /// The next public key, in the form of an activation.
+    #[schema(value_type = String)]
+    pub public_key: Bytes,
+    /// Signature of the next key over [`rotation_proof`], 64 bytes: the terminal holds it.
+    #[schema(value_type = String)]
+    pub proof: Bytes,
+}
+
+/// What the next key signs to prove that it is there, and for which terminal's key it comes.
+pub fn rotation_proof(key_id: KeyId, next: &DevicePublicKey) -> Vec<u8> {
+    let public_key = Bytes::from(next.to_bytes()).encode();
+    format!("selfsame key rotation v1\n{key_id}\n{}\n{public_key}\n", next.algorithm()).into_bytes()
+}
+
+/// A key that has taken the place of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RotatedKey {
+    /// Names the key in signatures from now on.
+    #[schema(value_type = String)]
+    pub key_id: KeyId,
+    /// Until when requests of the key before are taken: those that were on their way.
+    #[schema(value_type = String, format = DateTime)]
+    pub previous_until: Timestamp,
+    /// The server's time.
+    #[schema(value_type = String, format = DateTime)]
+    pub server_time: Timestamp,
+}
+
+/// `GET /v1/terminals/{id}`: how a terminal stands.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TerminalStatus {
+    /// The terminal.
+    #[schema(value_type = String)]
+    pub id: TerminalId,
+    /// Where it stands.
+    #[schema(value_type = String)]
+    pub store: StoreId,
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    #[schema(value_type = String, example = "till")]
+    pub purpose: Purpose,
+    /// `unactivated`, `active` or `retired`.
+    #[schema(example = "active")]
+    pub state: String,
+    /// Since when it has been locked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub locked_at: Option<Timestamp>,
+    /// When its key was last used in a way that a copy of the key would explain. Goes with a new key, or by
+    /// `POST /v1/terminals/{id}/dismiss-clone-warning`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub clone_suspected_at: Option<Timestamp>,
+    /// Its key in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<TerminalKey>,
+}
+
+/// A terminal's key in use.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct TerminalKey {
+    /// Names it in signatures.
+    #[schema(value_type = String)]
+    pub id: KeyId,
+    /// How it signs.
+    #[schema(value_type = String, example = "ed25519")]
+    pub algorithm: KeyAlgorithm,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
 }
 
 /// What an activated terminal needs to know.

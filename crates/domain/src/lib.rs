@@ -13,6 +13,7 @@ pub mod consent;
 pub mod enrolment;
 pub mod envelope;
 pub mod id;
+pub mod key_use;
 pub mod ledger;
 pub mod limit;
 pub mod money;

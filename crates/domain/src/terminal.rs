@@ -1,4 +1,4 @@
-//! Terminals: what they are for.
+//! Terminals: what they are for, how they stand, and how they sign.
 
 use crate::text::text_enum;
 
@@ -21,5 +21,16 @@ text_enum! {
         Locked = "locked",
         /// Never again.
         Retired = "retired",
+    }
+}
+
+text_enum! {
+    /// How a device key signs. The names are those of RFC 9421.
+    KeyAlgorithm {
+        /// Ed25519 (RFC 8032); the public key is 32 bytes.
+        Ed25519 = "ed25519",
+        /// ECDSA over P-256 with SHA-256, for chips without Ed25519; the public key is a compressed point of 33 bytes,
+        /// the signature `r` and `s` of 32 bytes each.
+        EcdsaP256Sha256 = "ecdsa-p256-sha256",
     }
 }

@@ -100,6 +100,9 @@ pub fn explain(error: ClientError) -> anyhow::Error {
         ClientError::NoAnswer { .. } | ClientError::Silent { .. } => {
             Some("no answer came, so it is open whether it was done: repeat it with the same reference")
         }
+        ClientError::Unsigned { .. } => {
+            Some("nothing was sent: see docs/identity.md on security modules, or activate this machine again")
+        }
         ClientError::Answer { .. } => Some("something else than a payment server answers there"),
         ClientError::Problem(problem) => match problem.code {
             ProblemCode::Unauthenticated => Some("this key is not known to this server"),

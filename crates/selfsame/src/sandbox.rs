@@ -129,7 +129,11 @@ impl Allowed {
             Role::Matcher => allowed.read.push(folder.join("secrets")),
             Role::Verifier => {
                 let identity = DeviceIdentity::load(&site.device())?;
-                allowed.read.push(site.device());
+                let device =
+                    identity.files().context("failed to make the files beside the device identity")?;
+                allowed.read.extend(device.read);
+                allowed.write.extend(device.write);
+                allowed.write.extend(settings.identity.pkcs11_paths);
                 allowed.read.extend(settings.capture.path);
                 allowed.read.extend(settings.camera.path);
                 allowed.connect.push(port_of(&identity.server)?);

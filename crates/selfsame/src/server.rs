@@ -11,11 +11,11 @@ use selfsame_api::client::Client;
 use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_server::anchor::Anchoring;
-use selfsame_server::{Config, Secrets, Server as PaymentServer, ServerError};
+use selfsame_server::{ClonePolicy, Config, Secrets, Server as PaymentServer, ServerError};
 
 use crate::models::face_pack;
 use crate::process::{ProcessOptions, stop};
-use crate::site::{SecretName, Site};
+use crate::site::{ClonePolicyKind, SecretName, Site};
 use crate::supervise::{ChildProcess, Watch};
 
 /// Run the payment server of a site
@@ -111,6 +111,10 @@ fn config(site: &Site) -> anyhow::Result<Config> {
         pass_lifetime_seconds: settings.server.pass_lifetime_seconds,
         policy: settings.verification.policy(),
         colour_flash: settings.verification.colour_flash,
+        clone_policy: match settings.server.clone_policy {
+            ClonePolicyKind::Warn => ClonePolicy::Warn,
+            ClonePolicyKind::Lock => ClonePolicy::Lock,
+        },
     })
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use selfsame_domain::payment_code::Prefix;
+use selfsame_domain::terminal::KeyAlgorithm;
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::verification::{AttackPolicy, Policy};
 use selfsame_server::authority::Authority;
@@ -54,6 +55,9 @@ pub struct Settings {
     /// The terminal, and how cash registers reach it.
     #[serde(default)]
     pub terminal: TerminalSettings,
+    /// The key of this machine.
+    #[serde(default)]
+    pub identity: IdentitySettings,
     /// Model packs.
     #[serde(default)]
     pub models: ModelSettings,
@@ -91,6 +95,7 @@ settings! {
         code_lifetime_seconds: u32,
         amount_minor_max: i64,
         pass_lifetime_seconds: u32,
+        clone_policy: ClonePolicyKind,
     } optional { code_prefix: Prefix, }
 }
 
@@ -151,6 +156,21 @@ impl TerminalSettings {
 }
 
 settings! {
+    /// Settings of the machine's key.
+    IdentitySettings, identity {
+        source: KeySourceKind,
+        pkcs11_key_label: String,
+        pkcs11_paths: Vec<PathBuf>,
+        rotate_after_days: u32,
+    } optional {
+        pkcs11_module: PathBuf,
+        pkcs11_token: String,
+        pkcs11_pin_file: PathBuf,
+        pkcs11_algorithm: KeyAlgorithm,
+    }
+}
+
+settings! {
     /// Settings of the model packs.
     ModelSettings, models {
         folder: PathBuf,
@@ -171,6 +191,26 @@ impl VerificationSettings {
             },
         }
     }
+}
+
+/// Where the key of this machine is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySourceKind {
+    /// In the identity's file.
+    File,
+    /// In a security module.
+    Pkcs11,
+}
+
+/// What happens when a terminal's key seems to be used on two machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClonePolicyKind {
+    /// The operator is warned.
+    Warn,
+    /// The terminal is locked as well.
+    Lock,
 }
 
 /// Where fingers come from.
@@ -274,7 +314,10 @@ impl Site {
 
     /// The device identity of this machine's terminal.
     pub fn device(&self) -> PathBuf {
-        self.folder.join("data/device.json")
+        let (path, before) =
+            (self.folder.join("data/device/identity.json"), self.folder.join("data/device.json"));
+        // Where terminals were activated that have not been since.
+        if before.exists() && !path.exists() { before } else { path }
     }
 
     /// Accepted requests of this machine's terminal and how they ended.
@@ -364,7 +407,7 @@ impl Site {
 
     /// Makes the folders.
     pub fn create_folders(&self) -> anyhow::Result<()> {
-        for name in ["", "data", "secrets", "run"] {
+        for name in ["", "data", "data/device", "secrets", "run"] {
             let folder = self.folder.join(name);
             let mut builder = fs::DirBuilder::new();
             builder.recursive(true).mode(0o700);

@@ -1,5 +1,6 @@
 //! `selfsame terminal`: the verification interface and the hand-over, with the verification program as its child.
 
+mod key;
 mod pairing;
 
 use std::net::SocketAddr;
@@ -29,10 +30,14 @@ const LAN_URL: &str = "terminal-lan.url";
 /// Serves the verification interface on `run/terminal.sock`, and on the ports that section [terminal] of the settings
 /// names; starts and watches the verification program. The machine must have been activated with `selfsame activate`.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
   selfsame terminal --site /srv/till-1
   selfsame terminal pair --site /srv/till-1          let a cash register in over TCP
-  curl --unix-socket /srv/till-1/run/terminal.sock http://localhost/v1/terminal")]
+  selfsame terminal rotate-key --site /srv/till-1
+  curl --unix-socket /srv/till-1/run/terminal.sock http://localhost/v1/terminal"
+)]
 pub struct Terminal {
     #[command(flatten)]
     process: ProcessOptions,
@@ -57,6 +62,7 @@ impl Terminal {
         capture_sources(site, &identity)?;
         let registers = register_access(site).await?;
         let (_stopper, stopped) = self.process.start()?;
+        let rotate_after_days = site.settings()?.identity.rotate_after_days;
         let clock = Arc::new(SystemClock);
         let config = TerminalConfig {
             socket: site.socket("terminal.sock")?,
@@ -86,7 +92,10 @@ impl Terminal {
                     () = verifier_lost.wait() => {}
                 }
             };
-            let served = run_terminal(config, stop).await;
+            let served = tokio::select! {
+                served = run_terminal(config, stop) => served,
+                () = key::keep_fresh(site, rotate_after_days) => unreachable!("it goes on for as long as the terminal"),
+            };
             child_stopper.stop();
             served
         };

@@ -4,23 +4,23 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header;
 use axum::http::request::Parts;
-use ed25519_dalek::VerifyingKey;
 use selfsame_api::bytes::Bytes as WireBytes;
+use selfsame_api::device_key::DevicePublicKey;
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Body, parse_json};
 use selfsame_api::signature::{
     self, CONTENT_DIGEST_HEADER, NONCE_MEMORY, Presented, SIGNATURE_HEADER, SIGNATURE_INPUT_HEADER,
     SignatureError,
 };
-use selfsame_domain::id::{KeyId, MerchantId};
+use selfsame_domain::id::{AttemptId, KeyId, MerchantId};
 use selfsame_domain::ledger::Caller;
 use selfsame_domain::site::Mode;
-use selfsame_store::{ApiKey, Terminal};
+use selfsame_store::{ApiKey, SignedUse, Terminal, Used};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::refusal::OrProblem;
-use crate::{AppState, random};
+use crate::{AppState, ClonePolicy, random};
 
 /// An API key as its holder sees it, this once.
 pub(crate) struct ApiKeySecret(pub(crate) String);
@@ -133,10 +133,8 @@ impl Unchecked {
     }
 
     /// Checks time, digest and signature against a public key.
-    pub(crate) fn verify(&self, public_key: &[u8], app: &AppState) -> Result<(), Problem> {
+    pub(crate) fn verify(&self, public_key: &DevicePublicKey, app: &AppState) -> Result<(), Problem> {
         let invalid = || Problem::new(ProblemCode::SignatureInvalid);
-        let public_key: [u8; 32] = public_key.try_into().map_err(|_| invalid())?;
-        let public_key = VerifyingKey::from_bytes(&public_key).map_err(|_| invalid())?;
         let request = signature::Request {
             method: self.parts.method.as_str(),
             path: self.parts.uri.path(),
@@ -144,7 +142,7 @@ impl Unchecked {
             body: &self.body,
         };
         let now = app.now();
-        self.presented.verify(&public_key, &request, now).map_err(|error| match error {
+        self.presented.verify(public_key, &request, now).map_err(|error| match error {
             SignatureError::Expired(_) => Problem {
                 server_time: Some(now.to_string()),
                 ..Problem::new(ProblemCode::SignatureExpired).detail(error)
@@ -170,6 +168,8 @@ impl FromRequest<AppState> for Unchecked {
 /// A request that an active terminal signed and that was not seen before.
 pub(crate) struct Signed {
     pub(crate) terminal: Terminal,
+    /// The key that signed.
+    pub(crate) key: KeyId,
     request: Unchecked,
 }
 
@@ -184,7 +184,7 @@ impl FromRequest<AppState> for Signed {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
-        Self::read(request, app, false).await
+        Self::read(request, app, Indulgence::None).await
     }
 }
 
@@ -195,29 +195,86 @@ impl FromRequest<AppState> for SignedThoughLocked {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
-        Signed::read(request, app, true).await.map(Self)
+        Signed::read(request, app, Indulgence::Locked).await.map(Self)
     }
 }
 
+/// The same with a key that a rotation may have replaced: it may still ask for the answer that was lost.
+pub(crate) struct SignedThoughReplaced(pub(crate) Signed);
+
+impl FromRequest<AppState> for SignedThoughReplaced {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
+        Signed::read(request, app, Indulgence::Replaced).await.map(Self)
+    }
+}
+
+/// What does not matter for a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Indulgence {
+    None,
+    Locked,
+    Replaced,
+}
+
 impl Signed {
-    async fn read(request: Request, app: &AppState, though_locked: bool) -> Result<Self, Problem> {
+    async fn read(request: Request, app: &AppState, indulgence: Indulgence) -> Result<Self, Problem> {
         let request = Unchecked::read(request, app).await?;
         let invalid = || Problem::new(ProblemCode::SignatureInvalid);
         let key_id: KeyId = request.presented.key_id.parse().map_err(|_| invalid())?;
-        let key = app.store.device_key(key_id).await.or_problem()?.ok_or_else(invalid)?;
-        request.verify(&key.public_key, app)?;
-        if key.retired {
+        let key = app.store.device_key(key_id, app.now()).await.or_problem()?.ok_or_else(invalid)?;
+        let public_key = DevicePublicKey::from_bytes(key.algorithm, &key.public_key).ok_or_else(invalid)?;
+        request.verify(&public_key, app)?;
+        if key.retired && !(key.replaced && indulgence == Indulgence::Replaced) {
             return Err(Problem::new(ProblemCode::TerminalRetired));
         }
-        if key.locked && !though_locked {
+        if key.locked && indulgence != Indulgence::Locked {
             return Err(Problem::new(ProblemCode::TerminalLocked));
         }
-        let now = app.now();
-        let nonce = request.presented.nonce.clone();
-        let fresh = app.store.remember_nonce(key_id, nonce, now, now + NONCE_MEMORY).await.or_problem()?;
-        if !fresh {
-            return Err(Problem::new(ProblemCode::SignatureReplayed));
+        let locked = use_once(&request.presented, key_id, &key.terminal, app).await?;
+        if locked && indulgence != Indulgence::Locked {
+            return Err(Problem::new(ProblemCode::TerminalLocked));
         }
-        Ok(Self { terminal: key.terminal, request })
+        Ok(Self { terminal: key.terminal, key: key_id, request })
+    }
+}
+
+/// Takes a signature that fits, once. Answers whether the terminal was locked, because its key seems to be used on two
+/// machines.
+async fn use_once(
+    presented: &Presented,
+    key: KeyId,
+    terminal: &Terminal,
+    app: &AppState,
+) -> Result<bool, Problem> {
+    let now = app.now();
+    let lock_clones = app.config.clone_policy == ClonePolicy::Lock;
+    let used = SignedUse {
+        key,
+        terminal: terminal.terminal,
+        nonce: presented.nonce.to_string(),
+        key_use: presented.nonce.key_use,
+        expires_at: now + NONCE_MEMORY,
+        lock_clones,
+        attempt: AttemptId::new(now, random()),
+    };
+    match app.store.use_key(used, now).await.or_problem()? {
+        Used::Fresh => Ok(false),
+        Used::Replayed => Err(Problem::new(ProblemCode::SignatureReplayed)),
+        Used::Suspect { sign, recorded } => {
+            let sign = sign.as_str();
+            if recorded || lock_clones {
+                tracing::error!(
+                    terminal.id = %terminal.terminal, key.id = %key, sign, locked = lock_clones,
+                    "this terminal's key seems to be used on two machines, or its machine was set back to an earlier \
+                     state: see docs/identity.md"
+                );
+            }
+            if lock_clones {
+                app.channels.wake(terminal.terminal);
+            }
+            Ok(lock_clones)
+        }
     }
 }

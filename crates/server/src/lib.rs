@@ -16,6 +16,7 @@ mod channel;
 mod clock;
 mod confirmation;
 mod consent;
+mod device_key;
 mod enrolment;
 mod health;
 mod housekeeping;
@@ -108,6 +109,19 @@ pub struct Config {
     pub policy: Policy,
     /// Whether faces in front of a camera are lit with colours that only the server knows beforehand.
     pub colour_flash: bool,
+    /// What happens when a terminal's key seems to be used on two machines.
+    pub clone_policy: ClonePolicy,
+}
+
+/// What happens when a terminal's key seems to be used on two machines. It is recorded in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClonePolicy {
+    /// The operator is warned and the terminal goes on: the key alone moves no money, and a machine that was restored
+    /// from a backup looks the same.
+    #[default]
+    Warn,
+    /// The terminal is locked until the operator unlocks it or activates it anew.
+    Lock,
 }
 
 /// Keys of the server, from the site's secrets folder.
@@ -367,6 +381,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(merchant::routes())
         .merge(terminal::routes())
         .merge(certificate::routes())
+        .merge(device_key::routes())
         .merge(account::routes())
         .merge(consent::routes())
         .merge(enrolment::routes())

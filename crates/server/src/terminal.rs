@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use selfsame_api::device_key::DevicePublicKey;
 use selfsame_api::merchant::Secret;
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, PathId};
-use selfsame_api::signature::ALGORITHM;
 use selfsame_api::terminal::{ActivatedTerminal, Activation, CreatedTerminal, NewTerminal};
 use selfsame_domain::id::{AttemptId, KeyId, TerminalId};
-use selfsame_store::Attempt;
+use selfsame_domain::time::Timestamp;
+use selfsame_store::{Attempt, NewDeviceKey};
 use sha2::{Digest, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -54,6 +55,15 @@ pub(crate) fn new_activation_code() -> String {
     format!("{}-{}-{}", &text[..4], &text[4..8], &text[8..])
 }
 
+/// A new code, and until when it is good.
+pub(crate) fn fresh_code(terminal: TerminalId, now: Timestamp) -> CreatedTerminal {
+    CreatedTerminal {
+        id: terminal,
+        activation_code: Secret(new_activation_code()),
+        activation_expires_at: now + ACTIVATION_LIFETIME,
+    }
+}
+
 /// Makes a terminal that waits for its activation.
 #[utoipa::path(post, path = "/v1/terminals", operation_id = "terminal_create", tag = "operator",
     request_body = NewTerminal,
@@ -65,22 +75,18 @@ async fn create(
 ) -> Result<(StatusCode, Json<CreatedTerminal>), Problem> {
     check_name("name", &new.name)?;
     let now = app.now();
-    let terminal = TerminalId::new(now, random());
-    let code = new_activation_code();
-    let expires_at = now + ACTIVATION_LIFETIME;
+    let created = fresh_code(TerminalId::new(now, random()), now);
     let stored = selfsame_store::NewTerminal {
-        terminal,
+        terminal: created.id,
         store: new.store,
         name: new.name,
         purpose: new.purpose,
-        code_hash: activation_hash(&code),
-        code_expires_at: expires_at,
+        code_hash: activation_hash(&created.activation_code.0),
+        code_expires_at: created.activation_expires_at,
     };
     if !app.store.create_terminal(stored, now).await.or_problem()? {
         return Err(not_found());
     }
-    let created =
-        CreatedTerminal { id: terminal, activation_code: Secret(code), activation_expires_at: expires_at };
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -94,10 +100,8 @@ async fn activate(
 ) -> Result<Json<ActivatedTerminal>, Problem> {
     let activation: Activation = request.json()?;
     let refused = || Problem::new(ProblemCode::ActivationRefused);
-    if activation.algorithm != ALGORITHM {
-        return Err(refused().detail(format_args!("the algorithm must be `{ALGORITHM}`")));
-    }
-    let public_key = activation.public_key.to_array::<32>().ok_or_else(refused)?;
+    let public_key = DevicePublicKey::from_bytes(activation.algorithm, &activation.public_key.0);
+    let public_key = public_key.ok_or_else(|| refused().detail("this is no public key"))?;
     if request.presented.key_id != activation.public_key.encode() {
         return Err(Problem::new(ProblemCode::SignatureInvalid).detail("sign with the key that you bring"));
     }
@@ -107,8 +111,8 @@ async fn activate(
     let now = app.now();
     let key_id = KeyId::new(now, random());
     let code_hash = activation_hash(&activation.activation_code.0);
-    let activated =
-        app.store.activate_terminal(activation.terminal, code_hash, key_id, public_key, now).await;
+    let key = NewDeviceKey { id: key_id, algorithm: activation.algorithm, public_key: public_key.to_bytes() };
+    let activated = app.store.activate_terminal(activation.terminal, code_hash, key, now).await;
     let terminal = match activated.or_problem()? {
         Ok(terminal) => terminal,
         Err(reason) => {

@@ -20,7 +20,7 @@ pub struct Attempt {
     pub id: AttemptId,
     /// When.
     pub at: Timestamp,
-    /// `verification`, `enrolment`, `payment_code`, `payment`, `activation` or `pin`.
+    /// `verification`, `enrolment`, `payment_code`, `payment`, `activation`, `pin` or `signature`.
     pub operation: &'static str,
     /// Why it was refused.
     pub reason: String,
@@ -84,7 +84,15 @@ impl Store {
                 )?;
                 let attempts = statement.query_map(params![limit], |found| {
                     let operation: String = found.get(2)?;
-                    let known = ["verification", "enrolment", "payment_code", "payment", "activation", "pin"];
+                    let known = [
+                        "verification",
+                        "enrolment",
+                        "payment_code",
+                        "payment",
+                        "activation",
+                        "pin",
+                        "signature",
+                    ];
                     let attempt = Attempt {
                         id: row::text(found, 0)?,
                         at: row::timestamp(found, 1)?,

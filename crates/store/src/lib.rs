@@ -9,6 +9,7 @@ mod api_key;
 mod attempt;
 mod connection;
 mod consent;
+mod device_key;
 mod enrolment;
 mod error;
 mod fault;
@@ -39,6 +40,7 @@ pub use account::{Account, AccountCreated, NewAccount};
 pub use api_key::{ApiKey, Role};
 pub use attempt::{Attempt, RecordedAttempt};
 pub use consent::{Consent, NewConsent};
+pub use device_key::{Rotated, TerminalRecord};
 pub use enrolment::{Enrolment, NewEnrolment};
 pub use error::StoreError;
 #[cfg(feature = "faults")]
@@ -52,10 +54,11 @@ pub use payment_code::{IssueRefusal, NewPaymentCode};
 pub use pin::PinTry;
 pub use seed::{SeedCode, SeedPayer};
 pub use settlement::{Settlement, SettlementRefusal};
+pub use signature::{SignedUse, Used};
 pub use site::Site;
 pub use slot::LEASE;
 pub use template::{CandidateTemplates, NewTemplate, StoredTemplate, WrappedKey};
-pub use terminal::{ActivationRefusal, DeviceKey, NewTerminal, Terminal};
+pub use terminal::{ActivationRefusal, DeviceKey, NewDeviceKey, NewTerminal, Terminal};
 pub use verification::{Lookup, NewVerification, SubmissionRefusal, Verification};
 
 use connection::{Readers, Writer};

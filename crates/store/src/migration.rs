@@ -13,6 +13,7 @@ pub(crate) const SITE: Migrations = &[
     include_str!("../migrations/site/0002_add_lease.sql"),
     include_str!("../migrations/site/0003_keep_timings_in_one_row.sql"),
     include_str!("../migrations/site/0004_lock_terminals.sql"),
+    include_str!("../migrations/site/0005_watch_device_keys.sql"),
 ];
 
 /// The subject keys.

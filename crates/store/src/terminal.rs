@@ -2,14 +2,14 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{KeyId, MerchantId, StoreId, TerminalId};
-use selfsame_domain::terminal::{Purpose, Standing};
+use selfsame_domain::terminal::{KeyAlgorithm, Purpose, Standing};
 use selfsame_domain::time::Timestamp;
 
 use crate::error::{Result, StoreError};
 use crate::{Store, row};
 
 /// Wrong activation codes that may be tried before a new code is needed.
-const ACTIVATION_TRIES: i64 = 5;
+pub(crate) const ACTIVATION_TRIES: i64 = 5;
 
 /// A terminal that waits for its activation.
 #[derive(Clone, Debug)]
@@ -46,12 +46,27 @@ pub struct Terminal {
 pub struct DeviceKey {
     /// The terminal.
     pub terminal: Terminal,
-    /// The public key: 32 bytes of Ed25519.
+    /// How it signs.
+    pub algorithm: KeyAlgorithm,
+    /// The public key.
     pub public_key: Vec<u8>,
     /// Replaced by a later key, or the terminal is retired.
     pub retired: bool,
+    /// A rotation replaced it. For a short while it is not retired yet.
+    pub replaced: bool,
     /// The operator locked the terminal.
     pub locked: bool,
+}
+
+/// A device key that a terminal brings.
+#[derive(Clone, Debug)]
+pub struct NewDeviceKey {
+    /// Names it from now on.
+    pub id: KeyId,
+    /// How it signs.
+    pub algorithm: KeyAlgorithm,
+    /// The public key.
+    pub public_key: Vec<u8>,
 }
 
 /// Why an activation was refused. On the wire they read alike.
@@ -133,6 +148,20 @@ fn check_activation(
     Ok(Err(refusal))
 }
 
+pub(crate) fn insert_key(
+    tx: &Transaction<'_>,
+    terminal: &str,
+    key: &NewDeviceKey,
+    now: Timestamp,
+) -> Result<()> {
+    tx.execute(
+        "insert into terminal_keys (id, terminal_id, algorithm, public_key, created_at)
+         values (?1, ?2, ?3, ?4, ?5)",
+        params![key.id.to_string(), terminal, key.algorithm.as_str(), key.public_key, now.as_millis()],
+    )?;
+    Ok(())
+}
+
 impl Store {
     /// Makes a terminal. Answers `false` if there is no such store.
     pub async fn create_terminal(
@@ -178,8 +207,7 @@ impl Store {
         &self,
         terminal: TerminalId,
         code_hash: [u8; 32],
-        key: KeyId,
-        public_key: [u8; 32],
+        key: NewDeviceKey,
         now: Timestamp,
     ) -> std::result::Result<std::result::Result<Terminal, ActivationRefusal>, StoreError> {
         self.writer
@@ -197,17 +225,16 @@ impl Store {
                     "update activations set used_at = ?2 where terminal_id = ?1",
                     params![id, now.as_millis()],
                 )?;
+                // Also the key whose last requests may still be on their way after a rotation.
                 tx.execute(
-                    "update terminal_keys set retired_at = ?2 where terminal_id = ?1 and retired_at is null",
+                    "update terminal_keys set retired_at = ?2
+                     where terminal_id = ?1 and (retired_at is null or retired_at > ?2)",
                     params![id, now.as_millis()],
                 )?;
+                insert_key(tx, &id, &key, now)?;
                 tx.execute(
-                    "insert into terminal_keys (id, terminal_id, algorithm, public_key, created_at)
-                     values (?1, ?2, 'ed25519', ?3, ?4)",
-                    params![key.to_string(), id, public_key, now.as_millis()],
-                )?;
-                tx.execute(
-                    "update terminals set state = 'active', updated_by = 'terminal_activate' where id = ?1",
+                    "update terminals set state = 'active', clone_suspected_at = null, updated_by = 'terminal_activate'
+                     where id = ?1",
                     params![id],
                 )?;
                 Ok(Ok(found))
@@ -215,13 +242,18 @@ impl Store {
             .await
     }
 
-    /// A device key by its name.
-    pub async fn device_key(&self, key: KeyId) -> std::result::Result<Option<DeviceKey>, StoreError> {
+    /// A device key by its name, as it stands at `now`.
+    pub async fn device_key(
+        &self,
+        key: KeyId,
+        now: Timestamp,
+    ) -> std::result::Result<Option<DeviceKey>, StoreError> {
         self.readers
             .read("device_key_read", move |tx| {
                 tx.prepare_cached(
                     "select terminals.id, terminals.store_id, stores.merchant_id, terminals.purpose,
-                         terminal_keys.public_key, terminal_keys.retired_at, terminals.state, terminals.locked_at
+                         terminal_keys.public_key, terminal_keys.retired_at, terminals.state, terminals.locked_at,
+                         terminal_keys.algorithm, terminal_keys.replaced_by
                      from terminal_keys
                      join terminals on terminals.id = terminal_keys.terminal_id
                      join stores on stores.id = terminals.store_id
@@ -229,10 +261,15 @@ impl Store {
                 )?
                 .query_row(params![key.to_string()], |found| {
                     let state: String = found.get(6)?;
-                    let retired = row::optional_timestamp(found, 5)?.is_some() || state != "active";
-                    let locked = row::optional_timestamp(found, 7)?.is_some();
-                    let (terminal, public_key) = (read_terminal(found, 0)?, found.get(4)?);
-                    Ok(DeviceKey { terminal, public_key, retired, locked })
+                    let ended = row::optional_timestamp(found, 5)?.is_some_and(|at| at <= now);
+                    Ok(DeviceKey {
+                        terminal: read_terminal(found, 0)?,
+                        algorithm: row::text(found, 8)?,
+                        public_key: found.get(4)?,
+                        retired: ended || state != "active",
+                        replaced: state == "active" && found.get::<_, Option<String>>(9)?.is_some(),
+                        locked: row::optional_timestamp(found, 7)?.is_some(),
+                    })
                 })
                 .optional()
             })

@@ -1,34 +1,50 @@
-//! The identity of this machine: a key made here, activated once with a code, and kept in a file that only its owner
-//! can read.
+//! The identity of this machine: a key made here, activated once with a code. The key is in a file that only its owner
+//! can read, or inside a security module (PKCS#11). Nothing outside this module sees it.
+
+mod link;
+mod rotation;
+mod token;
+mod uses;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use selfsame_api::bytes::Bytes;
-use selfsame_api::client::{Client, ClientError, Credentials, DeviceKey, Events};
+use selfsame_api::client::ClientError;
+use selfsame_api::device_key::DeviceSigner;
 use selfsame_api::merchant::Secret;
-use selfsame_api::problem::ProblemCode;
-use selfsame_api::signature::ALGORITHM;
 use selfsame_api::terminal::{ActivatedTerminal, Activation};
 use selfsame_domain::clock::Clock;
 use selfsame_domain::id::TerminalId;
-use selfsame_domain::time::Timestamp;
-use serde::de::DeserializeOwned;
+use selfsame_domain::key_use::KeyUse;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{random, write_private};
+pub use link::ServerLink;
+pub use rotation::{keep_key_fresh, rotate_key};
+pub use token::{PIN_VARIABLE, Token, TokenError};
 
-/// Clocks that are off by more are not corrected: somebody must look at the machine.
-const SKEW_MAX_MS: i64 = 5 * 60 * 1000;
+use crate::random;
+use token::{TokenKey, TokenSigner};
+use uses::MachineUses;
 
 /// Longest wait for the activation's answer.
 const ACTIVATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a key is made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KeySource {
+    /// In this program; kept in the identity's file. Ed25519.
+    #[default]
+    File,
+    /// Inside a security module.
+    Token(Token),
+}
 
 /// Who this machine is.
 #[derive(Clone)]
@@ -37,16 +53,46 @@ pub struct DeviceIdentity {
     pub terminal: ActivatedTerminal,
     /// Where the server is.
     pub server: String,
-    key: SigningKey,
+    path: PathBuf,
+    signer: Arc<dyn DeviceSigner>,
+    token: Option<Token>,
+    uses: Arc<MachineUses>,
+}
+
+/// Files and folders of an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceFiles {
+    /// What is read.
+    pub read: Vec<PathBuf>,
+    /// What is written as well.
+    pub write: Vec<PathBuf>,
+}
+
+/// Opens a file that only its owner can read, and makes it if it is not there.
+fn open_private(path: &Path) -> io::Result<fs::File> {
+    fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// The file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Stored {
     server: String,
     terminal: ActivatedTerminal,
-    private_key: Bytes,
+    #[serde(flatten)]
+    key: StoredKey,
+    /// The key of a rotation that the server has not confirmed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<StoredKey>,
+}
+
+/// A key, or where it is.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StoredKey {
+    /// Ed25519.
+    PrivateKey(Bytes),
+    /// In a token.
+    Pkcs11(TokenKey),
 }
 
 /// Why there is no identity.
@@ -65,20 +111,105 @@ pub enum DeviceError {
     /// The file is damaged.
     #[error("the device identity `{0}` is damaged: activate this terminal again")]
     Damaged(PathBuf),
+    /// The security module does not work.
+    #[error("the security module that holds the device key does not work")]
+    Token(#[from] TokenError),
     /// The server did not activate it.
     #[error("the payment server did not activate this terminal")]
     Activation(#[from] ClientError),
+    /// The server did not take the next key. Trying again goes on with the same key.
+    #[error("the payment server did not change this terminal's key")]
+    Rotation(#[source] ClientError),
+    /// Another program is changing the key and does not come to an end.
+    #[error("another program is changing the device key `{0}`")]
+    Busy(PathBuf),
+}
+
+impl KeySource {
+    /// Makes a key. May wait for the security module.
+    fn make(&self) -> Result<StoredKey, TokenError> {
+        Ok(match self {
+            KeySource::File => {
+                let seed = Zeroizing::new(random::<32>());
+                StoredKey::PrivateKey(Bytes::from(*seed))
+            }
+            KeySource::Token(token) => StoredKey::Pkcs11(token.make_key()?),
+        })
+    }
+}
+
+impl StoredKey {
+    /// Where further keys of this kind are made.
+    fn source(&self) -> KeySource {
+        match self {
+            StoredKey::PrivateKey(_) => KeySource::File,
+            StoredKey::Pkcs11(key) => KeySource::Token(key.token().clone()),
+        }
+    }
+
+    /// `None` if it is malformed.
+    fn signer(&self) -> Option<Arc<dyn DeviceSigner>> {
+        Some(match self {
+            StoredKey::PrivateKey(seed) => {
+                let seed = Zeroizing::new(seed.to_array::<32>()?);
+                Arc::new(SigningKey::from_bytes(&seed))
+            }
+            StoredKey::Pkcs11(key) => Arc::new(TokenSigner::new(key.clone())?),
+        })
+    }
+
+    /// Takes a key that is good for nothing out of its token. A failure costs a little room there and no more.
+    fn destroy(&self) {
+        if let StoredKey::Pkcs11(key) = self
+            && let Err(error) = key.destroy()
+        {
+            tracing::warn!(%error, "a key that is not used any more was left in its token");
+        }
+    }
+}
+
+impl Stored {
+    fn read(path: &Path) -> Result<Self, DeviceError> {
+        let read = fs::read(path).map(Zeroizing::new);
+        let bytes = read.map_err(|source| DeviceError::File { path: path.to_owned(), source })?;
+        serde_json::from_slice(&bytes).map_err(|_| DeviceError::Damaged(path.to_owned()))
+    }
+
+    /// Beside the old file and then in its place, so that there is always a whole one.
+    fn write(&self, path: &Path) -> Result<(), DeviceError> {
+        let write = || {
+            let bytes = Zeroizing::new(serde_json::to_vec_pretty(self).map_err(io::Error::other)?);
+            let beside = path.with_extension("new");
+            let mut file =
+                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&beside, path)?;
+            // The new name is on the disk when its folder is: a key that the server knows must not be lost.
+            fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        };
+        write().map_err(|source| DeviceError::File { path: path.to_owned(), source })
+    }
+
+    fn identity(&self, path: &Path) -> Result<DeviceIdentity, DeviceError> {
+        Ok(DeviceIdentity {
+            terminal: self.terminal.clone(),
+            server: self.server.clone(),
+            path: path.to_owned(),
+            signer: self.key.signer().ok_or_else(|| DeviceError::Damaged(path.to_owned()))?,
+            token: match self.key.source() {
+                KeySource::File => None,
+                KeySource::Token(token) => Some(token),
+            },
+            uses: Arc::new(MachineUses::beside(path)),
+        })
+    }
 }
 
 impl DeviceIdentity {
     /// Reads the identity of this machine.
     pub fn load(path: &Path) -> Result<Self, DeviceError> {
-        let read = fs::read(path).map(Zeroizing::new);
-        let bytes = read.map_err(|source| DeviceError::File { path: path.to_owned(), source })?;
-        let damaged = || DeviceError::Damaged(path.to_owned());
-        let stored: Stored = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-        let key = Zeroizing::new(stored.private_key.to_array::<32>().ok_or_else(damaged)?);
-        Ok(Self { terminal: stored.terminal, server: stored.server, key: SigningKey::from_bytes(&key) })
+        Stored::read(path)?.identity(path)
     }
 
     /// Makes a key on this machine, has it activated with the one-time code, and keeps it in a new file.
@@ -86,127 +217,68 @@ impl DeviceIdentity {
         server: &str,
         terminal: TerminalId,
         activation_code: &str,
+        source: KeySource,
         path: &Path,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, DeviceError> {
-        let seed = Zeroizing::new(random::<32>());
-        let key = SigningKey::from_bytes(&seed);
-        let public_key = Bytes::from(key.verifying_key().to_bytes());
-        let device = DeviceKey { key_id: public_key.encode(), signing_key: key.clone() };
-        let link = ServerLink::new(server, device, clock);
+        let key = waiting(move || source.make()).await?;
+        let signer = key.signer().ok_or_else(|| DeviceError::Damaged(path.to_owned()))?;
+        let public_key = signer.public_key();
+        let wire_key = Bytes(public_key.to_bytes());
+        let uses = Arc::new(MachineUses::beside(path));
+        let link = ServerLink::new(server, wire_key.encode(), signer, uses, clock, None);
         let activation = Activation {
             terminal,
             activation_code: Secret(activation_code.to_owned()),
-            algorithm: ALGORITHM.to_owned(),
-            public_key,
+            algorithm: public_key.algorithm(),
+            public_key: wire_key,
         };
-        let activated = link.post("/v1/terminals/activate", &activation, ACTIVATION_TIMEOUT).await?;
-        let identity = Self { terminal: activated, server: server.to_owned(), key };
-        identity.save(path).map_err(|source| DeviceError::File { path: path.to_owned(), source })?;
-        Ok(identity)
+        match link.post("/v1/terminals/activate", &activation, ACTIVATION_TIMEOUT).await {
+            Ok(terminal) => {
+                let stored = Stored { server: server.to_owned(), terminal, key, next: None };
+                stored.write(path)?;
+                stored.identity(path)
+            }
+            Err(error) => {
+                waiting(move || key.destroy()).await;
+                Err(error.into())
+            }
+        }
     }
 
-    fn save(&self, path: &Path) -> io::Result<()> {
-        let stored = Stored {
-            server: self.server.clone(),
-            terminal: self.terminal.clone(),
-            private_key: Bytes::from(self.key.to_bytes()),
-        };
-        let bytes = Zeroizing::new(serde_json::to_vec_pretty(&stored).map_err(io::Error::other)?);
-        write_private(path, &bytes)
+    /// What a program needs to sign, for whoever restricts it to that. Makes the files that are written if they are not
+    /// there: inside, nothing can be made.
+    pub fn files(&self) -> io::Result<DeviceFiles> {
+        // The folder, because a changed key is another file.
+        let mut read: Vec<PathBuf> = self.path.parent().map(Path::to_owned).into_iter().collect();
+        if read.iter().any(|folder| !folder.ends_with("device")) {
+            read = vec![self.path.clone()];
+        }
+        if let Some(token) = &self.token {
+            read.push(token.module.clone());
+            read.extend(token.pin_file.clone());
+        }
+        let write: Vec<PathBuf> =
+            [uses::USES, uses::ALIVE, rotation::TURN].map(|name| self.path.with_extension(name)).into();
+        for path in &write {
+            open_private(path)?;
+        }
+        Ok(DeviceFiles { read, write })
+    }
+
+    /// The next use of the key on this machine, for whoever signs in another way than by [`DeviceIdentity::link`].
+    pub fn next_use(&self) -> io::Result<KeyUse> {
+        self.uses.next()
     }
 
     /// The way to the payment server, every request signed.
     pub fn link(&self, clock: Arc<dyn Clock>) -> ServerLink {
-        let device = DeviceKey { key_id: self.terminal.key_id.to_string(), signing_key: self.key.clone() };
-        ServerLink::new(&self.server, device, clock)
+        let (key_id, path) = (self.terminal.key_id.to_string(), self.path.clone());
+        ServerLink::new(&self.server, key_id, self.signer.clone(), self.uses.clone(), clock, Some(path))
     }
 }
 
-/// A clock that is corrected by what the server says.
-struct CorrectedClock {
-    inner: Arc<dyn Clock>,
-    offset_ms: AtomicI64,
-}
-
-impl Clock for CorrectedClock {
-    fn now(&self) -> Timestamp {
-        let offset_ms = self.offset_ms.load(Ordering::Relaxed);
-        Timestamp::from_millis(self.inner.now().as_millis().saturating_add(offset_ms))
-    }
-}
-
-/// The way to the payment server. Corrects this machine's clock once if the server says that it is off.
-pub struct ServerLink {
-    client: Client,
-    clock: Arc<CorrectedClock>,
-}
-
-impl ServerLink {
-    fn new(server: &str, device: DeviceKey, clock: Arc<dyn Clock>) -> Self {
-        let clock = Arc::new(CorrectedClock { inner: clock, offset_ms: AtomicI64::new(0) });
-        let client = Client::tcp(server, Credentials::Device(Arc::new(device)), clock.clone());
-        Self { client, clock }
-    }
-
-    /// `POST path`, signed.
-    pub async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-        timeout: Duration,
-    ) -> Result<T, ClientError> {
-        match self.client.post(path, body, timeout).await {
-            Err(error) if self.correct_clock(&error) => self.client.post(path, body, timeout).await,
-            other => other,
-        }
-    }
-
-    /// `GET path`, signed.
-    pub async fn get<T: DeserializeOwned>(&self, path: &str, timeout: Duration) -> Result<T, ClientError> {
-        match self.client.get(path, timeout).await {
-            Err(error) if self.correct_clock(&error) => self.client.get(path, timeout).await,
-            other => other,
-        }
-    }
-
-    /// Where the payment server is.
-    pub(crate) fn address(&self) -> &str {
-        self.client.address()
-    }
-
-    /// By how much this machine's clock is corrected, in milliseconds.
-    pub(crate) fn clock_correction_ms(&self) -> i64 {
-        self.clock.offset_ms.load(Ordering::Relaxed)
-    }
-
-    /// Opens a stream of events, signed.
-    pub(crate) async fn events(
-        &self,
-        path: &str,
-        open_timeout: Duration,
-        silence_max: Duration,
-    ) -> Result<Events, ClientError> {
-        match self.client.events(path, open_timeout, silence_max).await {
-            Err(error) if self.correct_clock(&error) => {
-                self.client.events(path, open_timeout, silence_max).await
-            }
-            other => other,
-        }
-    }
-
-    /// Takes over the server's time if that explains the refusal. Answers whether trying again makes sense.
-    fn correct_clock(&self, error: &ClientError) -> bool {
-        let problem = error.problem().filter(|problem| problem.code == ProblemCode::SignatureExpired);
-        let server_time = problem.and_then(|problem| problem.server_time.as_ref()?.parse::<Timestamp>().ok());
-        let Some(server_time) = server_time else { return false };
-        let offset_ms = server_time.as_millis() - self.clock.inner.now().as_millis();
-        if offset_ms.abs() > SKEW_MAX_MS {
-            tracing::error!(offset_ms, "this machine's clock is too far from the server's to be corrected");
-            return false;
-        }
-        tracing::warn!(offset_ms, "corrected this machine's clock by the server's");
-        self.clock.offset_ms.store(offset_ms, Ordering::Relaxed);
-        true
-    }
+/// Does what may wait for a file or a security module on a thread of its own.
+async fn waiting<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("such work does not panic")
 }

@@ -353,6 +353,7 @@ impl Broken {
             Broken::Server(ClientError::Connect { .. } | ClientError::NoAnswer { .. }) => {
                 Code::ServerUnreachable
             }
+            Broken::Server(ClientError::Unsigned { .. }) => Code::SignerUnavailable,
             Broken::Server(error) => match error.problem().map(|problem| problem.code) {
                 Some(
                     ProblemCode::TerminalRetired

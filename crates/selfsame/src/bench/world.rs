@@ -17,7 +17,7 @@ use selfsame_domain::payment_code::{PaymentCode, Prefix};
 use selfsame_domain::site::Mode;
 use selfsame_domain::verification::Policy;
 use selfsame_server::setup::{CreatedSite, NewSite, create_site};
-use selfsame_server::{Config, Secrets, Server, code_mac};
+use selfsame_server::{ClonePolicy, Config, Secrets, Server, code_mac};
 use selfsame_store::{ApiKey, NewMerchant, NewTerminal, SeedCode, SeedPayer, Store};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -186,6 +186,7 @@ impl World {
             pass_lifetime_seconds: 300,
             policy: Policy::DEFAULT,
             colour_flash: false,
+            clone_policy: ClonePolicy::Warn,
         };
         let clock = Arc::new(AdvancingClock::new(SystemClock));
         self.store.release_slot().await?;

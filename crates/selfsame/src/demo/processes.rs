@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use selfsame_api::interface::{TerminalState, TerminalStatus};
 use selfsame_domain::money::Currency;
 use selfsame_server::setup::CreatedSite;
-use selfsame_terminal::device::DeviceIdentity;
+use selfsame_terminal::device::{DeviceIdentity, KeySource};
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 
@@ -214,8 +214,9 @@ impl<'a> Processes<'a> {
         self.tell(screen, "matcher", "run/matcher.sock")?;
 
         let (till, desk) = (&site.created.till, &site.created.desk);
-        activate(&site.till, &site.url, till.terminal, &till.activation_code.0).await?;
-        self.desk = Some(activate(&site.desk, &site.url, desk.terminal, &desk.activation_code.0).await?);
+        activate(&site.till, &site.url, till.terminal, &till.activation_code.0, KeySource::File).await?;
+        let code = &desk.activation_code.0;
+        self.desk = Some(activate(&site.desk, &site.url, desk.terminal, code, KeySource::File).await?);
         self.launch("terminal");
         let at = AtTerminal::new(&site.till)?;
         self.until("terminal", async || {

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use selfsame_api::merchant::{CreatedMerchant, NewMerchant};
-use selfsame_api::terminal::{CreatedTerminal, NewTerminal};
-use selfsame_domain::id::StoreId;
+use selfsame_api::terminal::{CreatedTerminal, NewActivationCode, NewTerminal, TerminalStatus};
+use selfsame_domain::id::{StoreId, TerminalId};
 use selfsame_domain::reference::Reference;
 use selfsame_domain::terminal::Purpose;
 
@@ -53,7 +53,41 @@ impl Terminal {
         let new = NewTerminal { store: self.store, name: self.name, purpose: self.purpose };
         let made: CreatedTerminal =
             counter.client.post("/v1/terminals", &new, TIMEOUT).await.map_err(explain)?;
-        let (id, code, until) = (made.id, &made.activation_code.0, made.activation_expires_at);
-        counter.print(&made, format_args!("{id}  activation code {code}  until {until}"))
+        print_code(counter, &made)
     }
+}
+
+fn print_code(counter: &Counter<'_>, made: &CreatedTerminal) -> anyhow::Result<()> {
+    let (id, code, until) = (made.id, &made.activation_code.0, made.activation_expires_at);
+    counter.print(made, format_args!("{id}  activation code {code}  until {until}"))
+}
+
+pub async fn activation_code(counter: &Counter<'_>, terminal: TerminalId) -> anyhow::Result<()> {
+    let path = format!("/v1/terminals/{terminal}/activation-code");
+    let made: CreatedTerminal =
+        counter.client.post(&path, &NewActivationCode {}, TIMEOUT).await.map_err(explain)?;
+    print_code(counter, &made)
+}
+
+pub async fn status(counter: &Counter<'_>, terminal: TerminalId) -> anyhow::Result<()> {
+    let path = format!("/v1/terminals/{terminal}");
+    let found: TerminalStatus = counter.client.get(&path, TIMEOUT).await.map_err(explain)?;
+    let mut text = format!("{}  {}  {}  {}", found.id, found.state, found.purpose, found.name);
+    if let Some(key) = &found.key {
+        text += &format!("\nkey {} ({}) since {}", key.id, key.algorithm, key.created_at);
+    }
+    if let Some(at) = found.locked_at {
+        text += &format!("\nlocked since {at}");
+    }
+    if let Some(at) = found.clone_suspected_at {
+        text +=
+            &format!("\nwarning: at {at} its key seemed to be used on two machines, see docs/identity.md");
+    }
+    counter.print(&found, text)
+}
+
+pub async fn dismiss_clone_warning(counter: &Counter<'_>, terminal: TerminalId) -> anyhow::Result<()> {
+    let path = format!("/v1/terminals/{terminal}/dismiss-clone-warning");
+    let () = counter.client.post(&path, &serde_json::json!({}), TIMEOUT).await.map_err(explain)?;
+    counter.print(&serde_json::json!({ "id": terminal }), format_args!("{terminal}  no warning"))
 }

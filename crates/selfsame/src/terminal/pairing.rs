@@ -1,5 +1,5 @@
-//! `selfsame terminal pair | registers | unpair`: the terminal's own screen as commands, until somebody looks at a real
-//! one.
+//! `selfsame terminal pair | registers | unpair | rotate-key`: the terminal's own screen as commands, until somebody looks
+//! at a real one.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use selfsame_domain::id::RegisterId;
 use crate::connection::{TIMEOUT, explain_terminal};
 use crate::output;
 use crate::site::Site;
-use crate::terminal::LAN_URL;
+use crate::terminal::{LAN_URL, key};
 use crate::verify::AtTerminal;
 
 /// Pause between two looks at whether a register asks.
@@ -32,12 +32,16 @@ pub enum TerminalCommand {
         /// The register, as `selfsame terminal registers` names it
         register: RegisterId,
     },
+    /// Change the key of this machine: the payment server takes the next one instead. Programs that run go on with it by
+    /// themselves; if it breaks off, the same command goes on with it
+    RotateKey,
 }
 
 impl TerminalCommand {
     pub async fn run(self, site: &Site) -> anyhow::Result<()> {
         let at = AtTerminal::new(site)?;
         match self {
+            TerminalCommand::RotateKey => key::change(site).await,
             TerminalCommand::Pair => {
                 tokio::select! {
                     paired = pair(&at, site) => paired,

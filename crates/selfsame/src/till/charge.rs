@@ -252,7 +252,7 @@ fn told(error: ClientError, call: &str) -> Told {
     match error {
         ClientError::Problem(problem) if problem.is_temporary() => Told::Open(problem.title),
         ClientError::Problem(problem) => Told::Ended(Box::new(OrderResult::refused(*problem))),
-        ClientError::Connect { address, .. } => {
+        ClientError::Connect { address, .. } | ClientError::Unsigned { address, .. } => {
             Told::Open(format!("the payment server at {address} is not there"))
         }
         ClientError::NoAnswer { .. } | ClientError::Silent { .. } => {

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ed25519_dalek::SigningKey;
 use selfsame_api::bytes::Bytes;
-use selfsame_api::signature::{self, SignatureHeaders};
+use selfsame_api::signature::{self, Nonce, SignatureHeaders};
 use selfsame_domain::clock::Clock;
 use selfsame_domain::id::TerminalId;
+use selfsame_domain::key_use::KeyUse;
 use selfsame_domain::time::Timestamp;
-use selfsame_terminal::device::{DeviceError, DeviceIdentity, ServerLink};
+use selfsame_terminal::device::{DeviceError, DeviceIdentity, KeySource, ServerLink};
 use serde_json::Value;
 
 use crate::caller::{Reply, http};
@@ -32,14 +34,30 @@ pub struct Device {
     clock: Arc<dyn Clock>,
 }
 
-pub fn fresh_nonce() -> String {
-    let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes).expect("the operating system's generator answers");
-    Bytes::from(bytes).encode()
+/// A nonce of this use.
+pub fn nonce_of(key_use: KeyUse) -> Nonce {
+    let mut random = [0u8; 16];
+    getrandom::fill(&mut random).expect("the operating system's generator answers");
+    Nonce { key_use, random }
 }
 
-/// Signs as `key_id` with `key` at `at`.
+/// Signs as `key_id` with `key` at `at`, counting for itself.
 pub fn sign(
+    key: &SigningKey,
+    key_id: &str,
+    method: &str,
+    path_and_query: &str,
+    body: &[u8],
+    at: Timestamp,
+) -> Signed {
+    static COUNTER: AtomicU64 = AtomicU64::new(1);
+    let key_use = KeyUse { start: 1, instance: 7, counter: COUNTER.fetch_add(1, Ordering::Relaxed) };
+    sign_as(key_use, key, key_id, method, path_and_query, body, at)
+}
+
+/// The same in a count that is given.
+pub fn sign_as(
+    key_use: KeyUse,
     key: &SigningKey,
     key_id: &str,
     method: &str,
@@ -52,7 +70,8 @@ pub fn sign(
     Signed {
         method: method.to_owned(),
         path_and_query: path_and_query.to_owned(),
-        headers: signature::sign(key, key_id, &request, &fresh_nonce(), at),
+        headers: signature::sign(key, key_id, &request, nonce_of(key_use), at)
+            .expect("a key in memory signs"),
         body: body.to_vec(),
     }
 }
@@ -79,7 +98,8 @@ impl Device {
         file: &Path,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, DeviceError> {
-        let identity = DeviceIdentity::activate(base, terminal, code, file, clock.clone()).await?;
+        let identity =
+            DeviceIdentity::activate(base, terminal, code, KeySource::File, file, clock.clone()).await?;
         let stored: Value =
             serde_json::from_slice(&std::fs::read(file).expect("the identity is kept")).expect("JSON");
         let seed = Bytes::decode(stored["private_key"].as_str().expect("a key")).expect("base64");
@@ -101,7 +121,8 @@ impl Device {
     }
 
     pub fn sign(&self, method: &str, path: &str, body: &[u8]) -> Signed {
-        sign(&self.signing_key, &self.key_id, method, path, body, self.clock.now())
+        let key_use = self.identity.next_use().expect("the count is beside the identity");
+        sign_as(key_use, &self.signing_key, &self.key_id, method, path, body, self.clock.now())
     }
 
     pub async fn send(&self, signed: &Signed) -> Reply {

@@ -234,7 +234,7 @@ impl Processes {
     }
 
     fn identity(&self) -> DeviceIdentity {
-        DeviceIdentity::load(&self.site().join("data/device.json")).expect("the till was activated")
+        DeviceIdentity::load(&self.site().join("data/device/identity.json")).expect("the till was activated")
     }
 
     /// Runs a command on the site; answers what it printed, if it succeeded.

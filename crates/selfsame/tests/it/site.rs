@@ -16,7 +16,7 @@ use selfsame_domain::verification::Policy;
 use selfsame_matcher::MatcherError;
 use selfsame_server::authority::Authority;
 use selfsame_server::setup::{CreatedSite, FirstTerminal, NewSite, create_site};
-use selfsame_server::{Config, Secrets, Server, ServerError};
+use selfsame_server::{ClonePolicy, Config, Secrets, Server, ServerError};
 use selfsame_store::Store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -43,6 +43,7 @@ pub struct Setup {
     pub amount_minor_max: i64,
     pub pass_lifetime_seconds: u32,
     pub colour_flash: bool,
+    pub clone_policy: ClonePolicy,
     /// The pack by which faces are compared; without one there are fingers only.
     pub face_pack: Option<&'static str>,
 }
@@ -56,6 +57,7 @@ impl Default for Setup {
             amount_minor_max: 5_000,
             pass_lifetime_seconds: 300,
             colour_flash: false,
+            clone_policy: ClonePolicy::Warn,
             face_pack: None,
         }
     }
@@ -120,6 +122,7 @@ pub fn server_config(folder: &Path, setup: &Setup, listen: SocketAddr) -> Config
         pass_lifetime_seconds: setup.pass_lifetime_seconds,
         policy: setup.policy,
         colour_flash: setup.colour_flash,
+        clone_policy: setup.clone_policy,
     }
 }
 

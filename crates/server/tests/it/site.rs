@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
@@ -11,15 +12,16 @@ use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_domain::id::{AccountId, KeyId, MerchantId, StoreId, TerminalId, VerificationId};
+use selfsame_domain::key_use::KeyUse;
 use selfsame_domain::limit::{BusinessDay, Limits};
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::site::Mode;
-use selfsame_domain::terminal::Purpose;
+use selfsame_domain::terminal::{KeyAlgorithm, Purpose};
 use selfsame_domain::timing::Timings;
 use selfsame_domain::verification::{Policy, State};
 use selfsame_server::setup::{NewSite, create_site};
-use selfsame_server::{Config, Secrets, Server, ServerError};
-use selfsame_store::{Lookup, NewVerification, Store, Terminal, Verification};
+use selfsame_server::{ClonePolicy, Config, Secrets, Server, ServerError};
+use selfsame_store::{Lookup, NewDeviceKey, NewVerification, Store, Terminal, Verification};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -135,6 +137,7 @@ fn config(folder: &Path, listen: SocketAddr) -> Config {
         pass_lifetime_seconds: 300,
         policy: Policy::DEFAULT,
         colour_flash: false,
+        clone_policy: ClonePolicy::Warn,
     }
 }
 
@@ -183,10 +186,18 @@ impl Site {
         let code: String =
             created.till.activation_code.0.chars().filter(char::is_ascii_alphanumeric).collect();
         let (hash, key_id) = (Sha256::digest(code.as_bytes()).into(), KeyId::new(clock.now(), random()));
-        let public_key = device.verifying_key().to_bytes();
+        let public_key = device.verifying_key().to_bytes().to_vec();
+        let key = NewDeviceKey { id: key_id, algorithm: KeyAlgorithm::Ed25519, public_key };
         let terminal = created.till.terminal;
-        store.activate_terminal(terminal, hash, key_id, public_key, clock.now()).await.unwrap().unwrap();
-        let device = Arc::new(DeviceKey { key_id: key_id.to_string(), signing_key: device });
+        store.activate_terminal(terminal, hash, key, clock.now()).await.unwrap().unwrap();
+        let (instance, counter) = (u64::from_be_bytes(random()), AtomicU64::new(1));
+        let next_use = move || {
+            let counter = counter.fetch_add(1, Ordering::Relaxed);
+            Ok(KeyUse { start: 1, instance, counter })
+        };
+        let device =
+            DeviceKey { key_id: key_id.to_string(), signer: Arc::new(device), next_use: Arc::new(next_use) };
+        let device = Arc::new(device);
         let till = Client::tcp(&base, Credentials::Device(device.clone()), clock.clone());
         Self {
             operator: bearer(&base, &created.operator_key.0, &clock),

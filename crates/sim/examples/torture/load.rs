@@ -112,7 +112,9 @@ fn told(ask: Ask, answer: &Result<Value, ClientError>) -> Told {
             ProblemCode::OutcomeUnknown | ProblemCode::Internal => Told::Unknown,
             code => Told::Refused(code.as_str().to_owned()),
         },
-        Err(ClientError::Connect { .. }) => Told::Refused("not_connected".to_owned()),
+        Err(ClientError::Connect { .. } | ClientError::Unsigned { .. }) => {
+            Told::Refused("not_connected".to_owned())
+        }
         Err(ClientError::NoAnswer { .. } | ClientError::Silent { .. } | ClientError::Answer { .. }) => {
             Told::Unknown
         }
