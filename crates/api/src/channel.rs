@@ -10,9 +10,10 @@ use selfsame_domain::id::{PaymentId, TerminalId, VerificationId};
 use selfsame_domain::money::Amount;
 use selfsame_domain::terminal::Standing;
 use selfsame_domain::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
+use crate::configuration::Configuration;
 use crate::payment::{Money, PaymentStatus};
 
 /// How often the server writes something, news or not, so that a dead connection is noticed.
@@ -33,8 +34,17 @@ pub struct Situation {
     /// `active`, `locked` (not now) or `retired` (never again; the channel ends after this).
     #[schema(value_type = String, example = "active")]
     pub standing: Standing,
+    /// What the operator has set for it. Reads as absent where it has a value that this version does not know: a newer
+    /// server must not cost a terminal its channel.
+    #[serde(default, deserialize_with = "if_understood", skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<Configuration>,
     /// Charges of its codes, oldest first, the latest 16.
     pub payments: Vec<TerminalPayment>,
+}
+
+fn if_understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Configuration>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
 }
 
 /// What became of a code at the till: for the terminal's screen, after the amount is known.
@@ -60,4 +70,23 @@ pub struct TerminalPayment {
     pub expires_at: Option<Timestamp>,
     /// Whether a gesture on the screen is enough to agree; else only the PIN is.
     pub gesture_confirms: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use selfsame_domain::id::TerminalId;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_configuration_of_a_newer_server_costs_no_terminal_its_situation() {
+        let terminal = TerminalId::new(Timestamp::from_millis(1), [1; 10]);
+        let read = |configuration| {
+            let situation = json!({ "terminal": terminal, "standing": "locked", "configuration": configuration, "payments": [] });
+            serde_json::from_value::<Situation>(situation).unwrap().configuration
+        };
+        assert_eq!(read(json!({ "deadline_ms": 5_000, "volume": 3 })).unwrap().deadline_ms, 5_000);
+        assert_eq!(read(json!({ "register": "pigeon" })), None);
+    }
 }

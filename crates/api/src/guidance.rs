@@ -1,5 +1,7 @@
 //! What the payer is asked to do while a sample is taken: stable codes with a short text in each language of the screens.
 
+use crate::configuration::Language;
+
 /// A code of guidance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guidance {
@@ -39,6 +41,16 @@ pub const GUIDANCE: &[Guidance] = &[
     guidance("different_finger", "Use the same finger", "请用同一手指"),
 ];
 
+impl Guidance {
+    /// In the words of a language.
+    pub fn text(&self, language: Language) -> &'static str {
+        match language {
+            Language::En => self.en,
+            Language::ZhCn => self.zh,
+        }
+    }
+}
+
 /// The guidance of a code.
 pub fn guidance_of(code: &str) -> Option<&'static Guidance> {
     GUIDANCE.iter().find(|guidance| guidance.code == code)
@@ -56,7 +68,9 @@ mod tests {
             assert!(en.split(' ').count() <= 4, "{en}");
             assert!(zh.chars().count() <= 8, "{zh}");
         }
-        assert_eq!(guidance_of("blurred").unwrap().en, "Hold still");
+        let blurred = guidance_of("blurred").unwrap();
+        assert_eq!(blurred.text(Language::En), "Hold still");
+        assert_eq!(blurred.text(Language::ZhCn), "请保持不动");
         assert_eq!(guidance_of("nothing"), None);
     }
 }

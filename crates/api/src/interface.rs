@@ -15,7 +15,9 @@ use utoipa::ToSchema;
 
 use crate::account::Identifier;
 use crate::channel::TerminalPayment;
+use crate::configuration::{ConfigurationSource, Maintenance};
 use crate::failure::SessionError;
+use crate::fleet::Reason;
 use crate::merchant::Secret;
 
 /// Shortest, usual and longest time that a verification may take, in milliseconds.
@@ -44,9 +46,10 @@ pub struct NewSession {
     /// What the payer gave, if the caller took it; else the terminal's own pad asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identifier: Option<Identifier>,
-    /// How long it may take, 1,000 to 180,000.
-    #[serde(default = "deadline_ms_default")]
-    pub deadline_ms: u64,
+    /// How long it may take, 1,000 to 180,000; absent: what the operator has set, 60,000 unless that is changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1000, maximum = 180_000)]
+    pub deadline_ms: Option<u64>,
     /// Cancel when the caller has neither waited for news nor asked for them for so long, 2,000 to 30,000: for callers
     /// that may go away. Absent: only the deadline ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,20 +60,16 @@ pub struct NewSession {
     pub handover: HandoverPlan,
 }
 
-fn deadline_ms_default() -> u64 {
-    DEADLINE_MS_DEFAULT
-}
-
 /// How the code gets to the register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HandoverPlan {
-    /// Which register.
-    #[serde(default)]
-    pub register: RegisterKind,
-    /// When.
-    #[serde(default)]
-    pub mode: HandoverMode,
+    /// Which register; absent: the terminal's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register: Option<RegisterKind>,
+    /// When; absent: the terminal's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<HandoverMode>,
 }
 
 /// A way to the register.
@@ -188,6 +187,9 @@ pub struct Session {
     /// What the payer should do, e.g. `press_harder`; while it is known. docs/interface.md lists all codes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guidance: Option<String>,
+    /// The same in words, in the language that the operator has set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance_text: Option<String>,
     /// How it ended; when `done`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -327,6 +329,21 @@ pub struct TerminalStatus {
     pub registers: Vec<RegisterKind>,
     /// Software version.
     pub version: String,
+    /// What keeps it from its work: stable codes, those that weigh most first.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+    /// Whether the payment server is there: the channel to it is open.
+    #[serde(default)]
+    pub server_reachable: bool,
+    /// How far this machine's clock is ahead of the server's, in milliseconds, as measured last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_skew_ms: Option<i64>,
+    /// While `maintenance`, or locked in the middle of one: what the operator says of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<Maintenance>,
+    /// Whence it has its configuration.
+    #[serde(default)]
+    pub configuration_source: ConfigurationSource,
 }
 
 /// Whether a terminal would take a request.
@@ -337,10 +354,26 @@ pub enum TerminalState {
     Ready,
     /// A payer is being verified.
     Busy,
-    /// The verification program does not answer.
+    /// Something here must be seen to, see `reasons`.
     Degraded,
     /// The payment server does not answer.
     Offline,
+    /// The operator lets it take no requests for a while, see `maintenance`.
+    Maintenance,
     /// The operator locked or retired this terminal.
     Locked,
+}
+
+impl TerminalState {
+    /// The value on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TerminalState::Ready => "ready",
+            TerminalState::Busy => "busy",
+            TerminalState::Degraded => "degraded",
+            TerminalState::Offline => "offline",
+            TerminalState::Maintenance => "maintenance",
+            TerminalState::Locked => "locked",
+        }
+    }
 }

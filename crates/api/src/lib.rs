@@ -13,12 +13,14 @@ pub mod certificate;
 pub mod channel;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod configuration;
 pub mod confirmation;
 pub mod consent;
 pub mod device_key;
 pub mod diagnostics;
 pub mod enrolment;
 pub mod failure;
+pub mod fleet;
 pub mod guidance;
 pub mod interface;
 pub mod ledger;

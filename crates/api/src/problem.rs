@@ -154,6 +154,8 @@ problem_codes! {
     Unavailable = "unavailable", 503, "Try again shortly with the same reference";
     /// The commit's result is not known yet: ask by the reference, do not charge under a new one.
     OutcomeUnknown = "outcome_unknown", 503, "The outcome is not known yet: ask by your reference";
+    /// The operator lets this terminal take no requests for a while; the detail says what for.
+    TerminalMaintenance = "terminal_maintenance", 503, "This terminal is being looked after";
     /// The matcher is away: nothing was counted against the payer.
     MatcherUnavailable = "matcher_unavailable", 503, "The biometric matcher is not available";
     /// More samples wait for the matcher than it takes: nothing was counted against the payer.

@@ -99,39 +99,8 @@ pub struct RotatedKey {
     pub server_time: Timestamp,
 }
 
-/// `GET /v1/terminals/{id}`: how a terminal stands.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct TerminalStatus {
-    /// The terminal.
-    #[schema(value_type = String)]
-    pub id: TerminalId,
-    /// Where it stands.
-    #[schema(value_type = String)]
-    pub store: StoreId,
-    /// Its name.
-    pub name: String,
-    /// What it is for.
-    #[schema(value_type = String, example = "till")]
-    pub purpose: Purpose,
-    /// `unactivated`, `active` or `retired`.
-    #[schema(example = "active")]
-    pub state: String,
-    /// Since when it has been locked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub locked_at: Option<Timestamp>,
-    /// When its key was last used in a way that a copy of the key would explain. Goes with a new key, or by
-    /// `POST /v1/terminals/{id}/dismiss-clone-warning`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    pub clone_suspected_at: Option<Timestamp>,
-    /// Its key in use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<TerminalKey>,
-}
-
 /// A terminal's key in use.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TerminalKey {
     /// Names it in signatures.
     #[schema(value_type = String)]

@@ -13,6 +13,20 @@ text_enum! {
 }
 
 text_enum! {
+    /// Where a terminal stands in its life.
+    Lifecycle {
+        /// Made, and not activated on any machine yet.
+        Unactivated = "unactivated",
+        /// May work.
+        Active = "active",
+        /// Not until the operator unlocks it.
+        Locked = "locked",
+        /// Never again.
+        Retired = "retired",
+    }
+}
+
+text_enum! {
     /// Whether a terminal may work.
     Standing {
         /// Yes.

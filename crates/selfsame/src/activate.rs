@@ -131,7 +131,7 @@ fn explain(error: DeviceError) -> anyhow::Error {
         DeviceError::Activation(error) => match error.problem().map(|problem| problem.code) {
             Some(ProblemCode::ActivationRefused) => Some(
                 "the code is wrong, used, or older than 15 minutes (24 hours for the first terminals of a site): ask \
-                 for another with `selfsame desk activation-code`",
+                 for another with `selfsame desk terminal activation-code`",
             ),
             Some(ProblemCode::MatcherUnavailable) => Some("the server's matcher is not up yet: try again"),
             _ => None,

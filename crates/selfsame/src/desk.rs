@@ -4,13 +4,14 @@ pub mod account;
 mod books;
 pub mod consent;
 pub mod enrol;
+mod fleet;
 mod pin;
 mod place;
 
 use clap::{Args, Subcommand};
 use selfsame_api::client::Client;
 use selfsame_domain::clock::{Clock, SystemClock};
-use selfsame_domain::id::{EnrolmentId, TerminalId};
+use selfsame_domain::id::EnrolmentId;
 use selfsame_domain::reference::Reference;
 
 use crate::connection::{KeyOptions, ServerOptions};
@@ -59,22 +60,10 @@ enum Command {
         enrolment: EnrolmentId,
     },
     Merchant(place::Merchant),
-    Terminal(place::Terminal),
-    /// How a terminal stands: its key, locks, warnings
-    TerminalStatus {
-        /// Which one
-        terminal: TerminalId,
-    },
-    /// A further activation code for a terminal whose machine or key was lost, or whose code ran out
-    ActivationCode {
-        /// Which one
-        terminal: TerminalId,
-    },
-    /// Take back the warning that a terminal's key is used on two machines: you know why it looked so
-    DismissCloneWarning {
-        /// Which one
-        terminal: TerminalId,
-    },
+    Terminals(fleet::Terminals),
+    /// Make, show, lock, unlock, retire, configure or activate anew a terminal
+    #[command(subcommand)]
+    Terminal(fleet::Terminal),
     /// What the operator owes the merchant whose key is given
     Balance,
     /// Every account of the books, recomputed from all rows
@@ -117,12 +106,8 @@ impl Desk {
             Command::Pin(command) => command.run(&counter).await,
             Command::Approve { enrolment } => enrol::approve(&counter, enrolment).await,
             Command::Merchant(command) => command.run(&counter).await,
+            Command::Terminals(command) => command.run(&counter).await,
             Command::Terminal(command) => command.run(&counter).await,
-            Command::TerminalStatus { terminal } => place::status(&counter, terminal).await,
-            Command::ActivationCode { terminal } => place::activation_code(&counter, terminal).await,
-            Command::DismissCloneWarning { terminal } => {
-                place::dismiss_clone_warning(&counter, terminal).await
-            }
             Command::Balance => books::balance(&counter).await,
             Command::TrialBalance => books::trial_balance(&counter).await,
             Command::Chain => books::chain(&counter).await,

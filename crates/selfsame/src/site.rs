@@ -325,6 +325,11 @@ impl Site {
         self.folder.join("data/terminal-journal.jsonl")
     }
 
+    /// What the operator has set for this machine's terminal, as heard last.
+    pub fn terminal_configuration(&self) -> PathBuf {
+        self.folder.join("data/terminal-configuration.json")
+    }
+
     /// The registers that are paired with this machine's terminal.
     pub fn registers(&self) -> PathBuf {
         self.folder.join("data/registers.json")

@@ -68,6 +68,7 @@ impl Terminal {
             socket: site.socket("terminal.sock")?,
             verifier_socket: site.socket("verifier.sock")?,
             journal: site.journal(),
+            configuration: site.terminal_configuration(),
             budgets: site.settings()?.terminal.budgets()?,
             identity,
             registers,

@@ -129,9 +129,9 @@ impl Verify {
             request_id,
             modality,
             identifier: self.identifier.identifier(),
-            deadline_ms: self.deadline_seconds * 1000,
+            deadline_ms: Some(self.deadline_seconds * 1000),
             lease_ms: None,
-            handover: HandoverPlan { register, mode: HandoverMode::OnRequest },
+            handover: HandoverPlan { register: Some(register), mode: Some(HandoverMode::OnRequest) },
         };
         let session = at.request(&new).await.map_err(explain_terminal)?;
         output::note(format_args!("{}: asking for identifier and {modality}", session.id));
@@ -184,8 +184,9 @@ impl Verify {
 }
 
 fn show(session: &Session) {
-    if let Some(guidance) = &session.guidance {
-        output::note(format_args!("the payer is told: {}", guidance.replace('_', " ")));
+    let told = session.guidance_text.clone();
+    if let Some(told) = told.or_else(|| session.guidance.as_ref().map(|code| code.replace('_', " "))) {
+        output::note(format_args!("the payer is told: {told}"));
     }
 }
 

@@ -55,6 +55,18 @@ impl Channels {
         });
     }
 
+    /// Tells all terminals that listen.
+    pub(crate) fn wake_all(&self) {
+        self.with(|open| {
+            open.values().for_each(|channel| channel.send_modify(|signal| signal.changed += 1));
+        });
+    }
+
+    /// Whether a terminal's channel is open here.
+    pub(crate) fn is_open(&self, terminal: TerminalId) -> bool {
+        self.with(|open| open.get(&terminal).is_some_and(|channel| !channel.is_closed())).unwrap_or(false)
+    }
+
     /// Ends all channels, so that they do not hold up the server's end.
     pub(crate) fn close(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -117,6 +129,7 @@ impl Channel {
 
 async fn situation(app: &App, terminal: TerminalId) -> Result<Situation, StoreError> {
     let standing = app.store.terminal_standing(terminal).await?;
+    let configuration = Some(crate::configuration::in_force(app, terminal).await?);
     let rules = app.store.rules().await?;
     let mut payments = Vec::new();
     for found in app.store.terminal_payments(terminal, PAYMENTS_MAX).await? {
@@ -130,7 +143,7 @@ async fn situation(app: &App, terminal: TerminalId) -> Result<Situation, StoreEr
             gesture_confirms: rules.gesture_confirms && !found.is_lookalike,
         });
     }
-    Ok(Situation { terminal, standing, payments })
+    Ok(Situation { terminal, standing, configuration, payments })
 }
 
 /// The terminal's situation, now and after every change: server-sent events whose data is a `Situation`. One channel a

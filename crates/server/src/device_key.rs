@@ -6,9 +6,7 @@ use selfsame_api::device_key::DevicePublicKey;
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, PathId};
 use selfsame_api::signature::WINDOW;
-use selfsame_api::terminal::{
-    CreatedTerminal, KeyRotation, NewActivationCode, RotatedKey, TerminalKey, TerminalStatus, rotation_proof,
-};
+use selfsame_api::terminal::{CreatedTerminal, KeyRotation, NewActivationCode, RotatedKey, rotation_proof};
 use selfsame_domain::id::{KeyId, TerminalId};
 use selfsame_store::NewDeviceKey;
 use utoipa_axum::router::OpenApiRouter;
@@ -23,7 +21,6 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(rotate))
         .routes(routes!(renew_activation))
-        .routes(routes!(status))
         .routes(routes!(dismiss_clone_warning))
 }
 
@@ -76,28 +73,6 @@ async fn renew_activation(
     let renewed =
         app.store.renew_activation(terminal, hash, code.activation_expires_at).await.or_problem()?;
     if renewed { Ok((StatusCode::CREATED, Json(code))) } else { Err(not_found()) }
-}
-
-/// How a terminal stands: its key, whether it is locked, and whether its key seems to be used on two machines.
-#[utoipa::path(get, path = "/v1/terminals/{id}", operation_id = "terminal_get", tag = "operator",
-    params(("id" = String, Path)),
-    responses((status = 200, body = TerminalStatus), (status = "4XX", body = Problem)))]
-async fn status(
-    State(app): State<AppState>,
-    _: Operator,
-    PathId(terminal): PathId<TerminalId>,
-) -> Result<Json<TerminalStatus>, Problem> {
-    let found = app.store.terminal_record(terminal).await.or_problem()?.ok_or_else(not_found)?;
-    Ok(Json(TerminalStatus {
-        id: terminal,
-        store: found.store,
-        name: found.name,
-        purpose: found.purpose,
-        state: found.state,
-        locked_at: found.locked_at,
-        clone_suspected_at: found.clone_suspected_at,
-        key: found.key.map(|(id, algorithm, created_at)| TerminalKey { id, algorithm, created_at }),
-    }))
 }
 
 /// Takes the warning of a clone back, for example after the machine was restored from a backup. A new activation does the

@@ -14,10 +14,12 @@ pub mod authority;
 mod certificate;
 mod channel;
 mod clock;
+mod configuration;
 mod confirmation;
 mod consent;
 mod device_key;
 mod enrolment;
+mod fleet;
 mod health;
 mod housekeeping;
 mod ledger;
@@ -391,6 +393,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(payment::routes())
         .merge(confirmation::routes())
         .merge(channel::routes())
+        .merge(fleet::routes())
+        .merge(configuration::routes())
         .merge(reversal::routes())
         .merge(refund::routes())
         .merge(receipt::routes())

@@ -1,32 +1,12 @@
 //! What becomes of a terminal's key after its activation: a further activation code, rotation, warnings.
 
 use rusqlite::{OptionalExtension, Transaction, params};
-use selfsame_domain::id::{KeyId, StoreId, TerminalId};
-use selfsame_domain::terminal::{KeyAlgorithm, Purpose};
+use selfsame_domain::id::{KeyId, TerminalId};
 use selfsame_domain::time::Timestamp;
 
 use crate::error::{Result, StoreError};
 use crate::terminal::{ACTIVATION_TRIES, NewDeviceKey, insert_key};
 use crate::{Store, row};
-
-/// A terminal as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TerminalRecord {
-    /// Where it stands.
-    pub store: StoreId,
-    /// Its name.
-    pub name: String,
-    /// What it is for.
-    pub purpose: Purpose,
-    /// `unactivated`, `active` or `retired`.
-    pub state: String,
-    /// Since when it has been locked.
-    pub locked_at: Option<Timestamp>,
-    /// When its key was last used in a way that a copy of it would explain.
-    pub clone_suspected_at: Option<Timestamp>,
-    /// Its key in use.
-    pub key: Option<(KeyId, KeyAlgorithm, Timestamp)>,
-}
 
 /// A rotation that is done, now or before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,45 +111,6 @@ impl Store {
                     params![id],
                 )?;
                 Ok(changed == 1)
-            })
-            .await
-    }
-
-    /// How a terminal stands.
-    pub async fn terminal_record(
-        &self,
-        terminal: TerminalId,
-    ) -> std::result::Result<Option<TerminalRecord>, StoreError> {
-        self.readers
-            .read("terminal_read_record", move |tx| {
-                let id = terminal.to_string();
-                let key = tx
-                    .query_row(
-                        "select id, algorithm, created_at
-                         from terminal_keys
-                         where terminal_id = ?1 and retired_at is null",
-                        params![id],
-                        |found| Ok((row::text(found, 0)?, row::text(found, 1)?, row::timestamp(found, 2)?)),
-                    )
-                    .optional()?;
-                tx.query_row(
-                    "select store_id, name, purpose, state, locked_at, clone_suspected_at
-                     from terminals
-                     where id = ?1",
-                    params![id],
-                    |found| {
-                        Ok(TerminalRecord {
-                            store: row::text(found, 0)?,
-                            name: found.get(1)?,
-                            purpose: row::text(found, 2)?,
-                            state: found.get(3)?,
-                            locked_at: row::optional_timestamp(found, 4)?,
-                            clone_suspected_at: row::optional_timestamp(found, 5)?,
-                            key,
-                        })
-                    },
-                )
-                .optional()
             })
             .await
     }

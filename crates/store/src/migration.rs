@@ -14,6 +14,7 @@ pub(crate) const SITE: Migrations = &[
     include_str!("../migrations/site/0003_keep_timings_in_one_row.sql"),
     include_str!("../migrations/site/0004_lock_terminals.sql"),
     include_str!("../migrations/site/0005_watch_device_keys.sql"),
+    include_str!("../migrations/site/0006_watch_terminals.sql"),
 ];
 
 /// The subject keys.

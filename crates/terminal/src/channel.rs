@@ -29,22 +29,29 @@ pub(crate) enum Connection {
     Open(Standing),
 }
 
-/// What is known of the connection, for all who ask.
+/// What is known of the connection, for all who ask; with a number that is raised whenever the channel opens.
 #[derive(Clone)]
-pub(crate) struct ConnectionState(Arc<Mutex<Connection>>);
+pub(crate) struct ConnectionState(Arc<Mutex<(u64, Connection)>>);
 
 impl ConnectionState {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Connection::Lost)))
+        Self(Arc::new(Mutex::new((0, Connection::Lost))))
     }
 
     pub(crate) fn get(&self) -> Connection {
+        self.opening().1
+    }
+
+    /// The same, with the number of its opening.
+    pub(crate) fn opening(&self) -> (u64, Connection) {
         *lock(&self.0)
     }
 
     /// Whether the operator has taken the terminal out of service. Known also while the server is away.
     fn set(&self, connection: Connection) {
-        *lock(&self.0) = connection;
+        let mut known = lock(&self.0);
+        let reopened = known.1 == Connection::Lost && connection != Connection::Lost;
+        *known = (known.0 + u64::from(reopened), connection);
     }
 }
 
@@ -62,6 +69,7 @@ pub(crate) async fn keep_open(link: Arc<ServerLink>, sessions: Arc<Sessions>, st
         } else if state.get() != Connection::Open(Standing::Retired) {
             state.set(Connection::Lost);
         }
+        sessions.tell();
         tokio::time::sleep(pause).await;
         pause = (2 * pause).min(PAUSE_MAX);
     }
@@ -80,7 +88,15 @@ async fn listen(
         if state.get() != Connection::Open(situation.standing) {
             tracing::info!(standing = %situation.standing, "the payment server says how this terminal stands");
         }
+        // First, so that nobody sees a terminal that is ready and was to be in maintenance.
+        match &situation.configuration {
+            Some(configuration) => sessions.configured.apply(configuration),
+            None => tracing::error!(
+                "the operator has set what this version does not understand; the configuration before stays"
+            ),
+        }
         state.set(Connection::Open(situation.standing));
+        sessions.tell();
         sessions.learn(&situation.payments);
     }
     Ok(())

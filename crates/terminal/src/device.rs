@@ -25,6 +25,7 @@ use selfsame_domain::key_use::KeyUse;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+pub(crate) use link::SKEW_MAX_MS;
 pub use link::ServerLink;
 pub use rotation::{keep_key_fresh, rotate_key};
 pub use token::{PIN_VARIABLE, Token, TokenError};

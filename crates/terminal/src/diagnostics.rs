@@ -9,7 +9,7 @@ use selfsame_api::verifier::VerifierStatus;
 use selfsame_domain::id::TerminalId;
 
 use crate::channel::{Connection, ConnectionState};
-use crate::interface::STATUS_TIMEOUT;
+use crate::health::STATUS_TIMEOUT;
 use crate::verification::{Sessions, budgets};
 use crate::verifier::Budgets;
 

@@ -62,8 +62,7 @@ impl Sessions {
         request: HandoverRequest,
     ) -> Result<Session, Problem> {
         let entered = self.find(session)?;
-        let planned = entered.request.as_ref().map(|request| request.handover.register).unwrap_or_default();
-        let register = request.register.unwrap_or(planned);
+        let register = request.register.unwrap_or(entered.plan.register);
         self.bring(&entered, register, request.lifetime_seconds).await?;
         Ok(entered.shown())
     }

@@ -21,17 +21,14 @@ use selfsame_api::client::Client;
 use selfsame_api::diagnostics::Diagnostics;
 use selfsame_api::interface::{
     Board, Cancel, CancelReason, Confirmation, DEADLINE_MS_MAX, DEADLINE_MS_MIN, HandoverRequest,
-    LEASE_MS_MAX, LEASE_MS_MIN, NewSession, Prepare, RegisterKind, Session, TerminalState, TerminalStatus,
-    WAIT_MS_MAX,
+    LEASE_MS_MAX, LEASE_MS_MIN, NewSession, Prepare, Session, TerminalStatus, WAIT_MS_MAX,
 };
 use selfsame_api::payment::REPLAYED_HEADER;
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, PathId, Query, bind_unix, with_fallbacks};
-use selfsame_api::verifier::VerifierStatus;
 use selfsame_domain::account::Identifier;
 use selfsame_domain::clock::Clock;
 use selfsame_domain::id::{SessionId, TerminalId};
-use selfsame_domain::terminal::Standing;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -42,17 +39,16 @@ use utoipa_axum::routes;
 use crate::TerminalError;
 use crate::access::{Caller, Entrance, Gate, enter, known_only, screen_only};
 use crate::certificate::CertificateKeeper;
-use crate::channel::{Connection, ConnectionState, keep_open};
+use crate::channel::{ConnectionState, keep_open};
+use crate::configuration::Configured;
 use crate::device::{DeviceIdentity, ServerLink};
 use crate::events::Streams;
+use crate::health::{Checkup, STATUS_TIMEOUT};
 use crate::journal::Journal;
 use crate::listen::{Listening, RegisterAccess, loopback_names, serve};
 use crate::pairing::{self, Pairings};
 use crate::verification::Sessions;
 use crate::verifier::Budgets;
-
-/// Longest wait for the verification program to say that it is there.
-pub(crate) const STATUS_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Largest body, in bytes. The largest real one names a request, an identifier and a hand-over.
 const BODY_BYTES_MAX: usize = 16 << 10;
@@ -65,6 +61,8 @@ pub struct TerminalConfig {
     pub verifier_socket: PathBuf,
     /// Accepted requests and how they ended.
     pub journal: PathBuf,
+    /// What the operator has set for this terminal, kept for when the server is away.
+    pub configuration: PathBuf,
     /// Who this machine is.
     pub identity: DeviceIdentity,
     /// How registers reach the interface that cannot use the socket.
@@ -79,13 +77,12 @@ pub struct TerminalConfig {
 pub(crate) struct App {
     pub(crate) pairings: Arc<Pairings>,
     sessions: Arc<Sessions>,
-    connection: ConnectionState,
+    checkup: Checkup,
     streams: Streams,
     verifier: Client,
     terminal: TerminalId,
     clock: Arc<dyn Clock>,
     budgets: Budgets,
-    started: Instant,
 }
 
 /// Serves until `shutdown` is done. Sessions that are in the middle then end as `unknown` at the next start.
@@ -101,24 +98,34 @@ pub async fn run_terminal(
     let verifier = Client::unix(&config.verifier_socket, config.clock.clone());
     let link = Arc::new(config.identity.link(config.clock.clone()));
     let clock = config.clock;
+    let configured = Configured::open(config.configuration);
     let sessions =
-        Arc::new(Sessions::new(journal, remembered, verifier.clone(), link.clone(), clock.clone()));
+        Sessions::new(journal, remembered, verifier.clone(), link.clone(), configured, clock.clone());
+    let sessions = Arc::new(sessions);
     let terminal = config.identity.terminal.terminal;
     let path = config.registers.registers.clone();
     let pairings = Pairings::open(&path, terminal, clock.clone());
     let pairings = Arc::new(pairings.map_err(|source| TerminalError::Registers { path, source })?);
     let connection = ConnectionState::new();
     let channel = keep_open(link.clone(), sessions.clone(), connection.clone());
+    let checkup = Checkup {
+        terminal,
+        sessions: sessions.clone(),
+        connection,
+        verifier: verifier.clone(),
+        journal: config.journal,
+        started: Instant::now(),
+    };
+    let reporting = checkup.clone().keep_reporting();
     let app = App {
         pairings: pairings.clone(),
         sessions,
-        connection,
+        checkup,
         streams: Streams::new(),
         verifier,
         terminal,
         clock: clock.clone(),
         budgets: config.budgets,
-        started: Instant::now(),
     };
     let (router, _) = routes().split_for_parts();
     let router = with_fallbacks(router).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(app);
@@ -129,6 +136,7 @@ pub async fn run_terminal(
         served = async { axum::serve(listener, router).await } => served.map_err(TerminalError::Serve),
         () = channel => Ok(()),
         () = ports => Ok(()),
+        () = reporting => Ok(()),
         () = shutdown => Ok(()),
     }
 }
@@ -233,30 +241,18 @@ async fn status(State(app): State<App>, Extension(caller): Extension<Caller>) ->
 
 impl App {
     async fn status(&self, caller: Caller) -> TerminalStatus {
-        let verifier: Result<VerifierStatus, _> = self.verifier.get("/v1/verifier", STATUS_TIMEOUT).await;
-        let state = match (self.connection.get(), &verifier) {
-            (Connection::Open(Standing::Locked | Standing::Retired), _) => TerminalState::Locked,
-            (_, Err(_)) => TerminalState::Degraded,
-            (_, Ok(_)) if self.sessions.is_busy() => TerminalState::Busy,
-            (Connection::Lost, Ok(_)) => TerminalState::Offline,
-            (Connection::Open(Standing::Active), Ok(_)) => TerminalState::Ready,
-        };
-        TerminalStatus {
-            terminal: self.terminal,
-            state,
-            to_confirm: self.sessions.to_confirm().filter(|session| self.may_see(caller, *session)),
-            modalities: verifier.map(|status| status.modalities).unwrap_or_default(),
-            registers: vec![RegisterKind::Return, RegisterKind::Screen],
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-        }
+        let status = self.checkup.status().await;
+        let to_confirm = status.to_confirm.filter(|session| self.may_see(caller, *session));
+        TerminalStatus { to_confirm, ..status }
     }
 }
 
 /// The till expects a payer soon: a camera that is off otherwise is opened and kept for 30 seconds. Nothing is taken.
 #[utoipa::path(post, path = "/v1/prepare", tag = "terminal", request_body = Prepare,
-    responses((status = 202), (status = 503, body = Problem, description = "The verification program does not answer"),
+    responses((status = 202), (status = 503, body = Problem, description = "The verification program does not answer, or maintenance"),
         (status = "4XX", body = Problem)))]
 async fn prepare(State(app): State<App>, Json(Prepare {}): Json<Prepare>) -> Result<StatusCode, Problem> {
+    app.checkup.admit()?;
     let prepared = app.verifier.post::<()>("/v1/prepare", &Prepare {}, STATUS_TIMEOUT).await;
     prepared.map_err(|error| {
         tracing::warn!(%error, "the verification program does not answer");
@@ -282,7 +278,8 @@ async fn board(State(app): State<App>, Extension(caller): Extension<Caller>) -> 
 /// What a terminal tells about itself to whoever looks after it. Not for registers: it tells of all of them.
 #[utoipa::path(get, path = "/v1/diagnostics", tag = "terminal", responses((status = 200, body = Diagnostics)))]
 async fn diagnostics(State(app): State<App>) -> Json<Diagnostics> {
-    let App { sessions, connection, verifier, terminal, started, budgets, .. } = &app;
+    let App { sessions, checkup: Checkup { connection, started, .. }, verifier, terminal, budgets, .. } =
+        &app;
     Json(crate::diagnostics::look(*terminal, *started, sessions, connection, verifier, *budgets).await)
 }
 
@@ -290,6 +287,7 @@ async fn diagnostics(State(app): State<App>) -> Json<Diagnostics> {
 #[utoipa::path(post, path = "/v1/verifications", tag = "verification", request_body = NewSession,
     responses((status = 202, body = Session), (status = 200, body = Session, description = "Accepted before"),
         (status = 409, body = Problem, description = "Busy with another payer, or the `request_id` was used before"),
+        (status = 503, body = Problem, description = "Maintenance"),
         (status = "4XX", body = Problem)))]
 async fn create(
     State(app): State<App>,
@@ -297,7 +295,7 @@ async fn create(
     Json(request): Json<NewSession>,
 ) -> Result<Response, Problem> {
     let deadlines = DEADLINE_MS_MIN..=DEADLINE_MS_MAX;
-    if !deadlines.contains(&request.deadline_ms) {
+    if request.deadline_ms.is_some_and(|deadline_ms| !deadlines.contains(&deadline_ms)) {
         let detail = format!("`deadline_ms` must be {DEADLINE_MS_MIN} to {DEADLINE_MS_MAX}");
         return Err(Problem::new(ProblemCode::InvalidRequest).detail(detail));
     }
@@ -310,13 +308,7 @@ async fn create(
         let parsed = Identifier::parse(identifier.kind, &identifier.value);
         parsed.map_err(|error| Problem::new(ProblemCode::InvalidRequest).detail(error))?;
     }
-    match app.connection.get() {
-        Connection::Open(Standing::Locked) => return Err(Problem::new(ProblemCode::TerminalLocked)),
-        Connection::Open(Standing::Retired) => return Err(Problem::new(ProblemCode::TerminalRetired)),
-        // Without the channel the server may still be there: the verification itself finds out.
-        Connection::Open(Standing::Active) | Connection::Lost => {}
-    }
-    let accepted = app.sessions.accept(caller.register(), request)?;
+    let accepted = app.sessions.accept(caller.register(), request, app.checkup.admit())?;
     let status = if accepted.replayed { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(accepted.session)).into_response();
     if accepted.replayed {

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use selfsame_api::channel::TerminalPayment;
+use selfsame_api::guidance::guidance_of;
 use selfsame_api::interface::{NewSession, Outcome, RegisterKind, Session, SessionState};
 use selfsame_api::payment::PaymentStatus;
 use selfsame_api::verifier::Progress;
@@ -12,6 +13,7 @@ use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Timings;
 use tokio::sync::{Notify, watch};
 
+use crate::configuration::Plan;
 use crate::journal::Remembered;
 use crate::lock;
 use crate::register::LiveCode;
@@ -21,6 +23,8 @@ use crate::state::{Event, next};
 pub(crate) struct Entered {
     /// What was asked; unknown for sessions of an earlier run.
     pub(crate) request: Option<NewSession>,
+    /// What the request left open.
+    pub(crate) plan: Plan,
     /// The paired register that made it; none if it is the terminal's own.
     pub(crate) register: Option<RegisterId>,
     pub(crate) session: watch::Sender<Session>,
@@ -43,6 +47,7 @@ impl Entered {
         id: SessionId,
         register: Option<RegisterId>,
         request: NewSession,
+        plan: Plan,
         now: Timestamp,
         news: Arc<watch::Sender<u64>>,
     ) -> Self {
@@ -52,6 +57,7 @@ impl Entered {
             state: SessionState::Waking,
             sequence: 1,
             guidance: None,
+            guidance_text: None,
             outcome: None,
             error: None,
             payer_display: None,
@@ -59,13 +65,13 @@ impl Entered {
             handover: None,
             payment: None,
             cancel: None,
-            deadline_at: now + Duration::from_millis(request.deadline_ms),
+            deadline_at: now + plan.deadline,
             timings: Timings::default(),
         };
-        Self::around(session, register, Some(request), None, news)
+        Self::around(session, register, Some(request), plan, None, news)
     }
 
-    pub(crate) fn remembered(found: Remembered, news: Arc<watch::Sender<u64>>) -> Self {
+    pub(crate) fn remembered(found: Remembered, plan: Plan, news: Arc<watch::Sender<u64>>) -> Self {
         let restarted = next(SessionState::Waking, Event::Restarted).and_then(|(_, outcome)| outcome);
         let session = Session {
             id: found.session,
@@ -73,6 +79,7 @@ impl Entered {
             state: SessionState::Done,
             sequence: 1,
             guidance: None,
+            guidance_text: None,
             outcome: found.outcome.or(restarted),
             error: None,
             payer_display: None,
@@ -83,18 +90,20 @@ impl Entered {
             deadline_at: found.at,
             timings: Timings::default(),
         };
-        Self::around(session, found.register, None, found.verification, news)
+        Self::around(session, found.register, None, plan, found.verification, news)
     }
 
     fn around(
         session: Session,
         register: Option<RegisterId>,
         request: Option<NewSession>,
+        plan: Plan,
         verification: Option<VerificationId>,
         news: Arc<watch::Sender<u64>>,
     ) -> Self {
         Self {
             request,
+            plan,
             register,
             session: watch::Sender::new(session),
             pass: Mutex::new(verification),
@@ -140,7 +149,11 @@ impl Entered {
             return;
         };
         if (before.state, &before.guidance) != (state, &progress.guidance) {
-            self.change(|session| (session.state, session.guidance) = (state, progress.guidance.clone()));
+            let known = progress.guidance.as_deref().and_then(guidance_of);
+            self.change(|session| {
+                (session.state, session.guidance) = (state, progress.guidance.clone());
+                session.guidance_text = known.map(|guidance| guidance.text(self.plan.language).to_owned());
+            });
         }
     }
 

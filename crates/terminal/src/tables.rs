@@ -1,6 +1,7 @@
 //! The tables of docs/interface.md, made from the code so that they cannot differ from it.
 
 use selfsame_api::failure::FailureCode;
+use selfsame_api::fleet::Reason;
 use selfsame_api::guidance::GUIDANCE;
 use selfsame_api::interface::{
     DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, DEADLINE_MS_MIN, LEASE_MS_MAX, LEASE_MS_MIN, WAIT_MS_MAX,
@@ -15,10 +16,17 @@ use crate::verifier::CALL_TIMEOUT;
 pub fn interface_tables() -> Vec<(&'static str, String)> {
     vec![
         ("states", state::table()),
+        ("reasons", reasons()),
         ("failures", failures()),
         ("guidance", guidance()),
         ("budgets", budgets()),
     ]
+}
+
+fn reasons() -> String {
+    let mut table = String::from("| code | what it means, what to do |\n|---|---|\n");
+    Reason::ALL.iter().for_each(|reason| table.push_str(&format!("| `{reason}` | {} |\n", reason.meaning())));
+    table
 }
 
 fn failures() -> String {
@@ -45,7 +53,9 @@ fn budgets() -> String {
     let rows = [
         (
             "a whole verification (`deadline_ms`)",
-            format!("{DEADLINE_MS_MIN} to {DEADLINE_MS_MAX}, {DEADLINE_MS_DEFAULT} unless asked for"),
+            format!(
+                "{DEADLINE_MS_MIN} to {DEADLINE_MS_MAX}, {DEADLINE_MS_DEFAULT} unless asked for or set by the operator"
+            ),
         ),
         (
             "ended by the terminal itself, should the verification program not do it, so much later",

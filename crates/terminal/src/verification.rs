@@ -22,8 +22,10 @@ use selfsame_domain::timing::Stage;
 use tokio::sync::watch;
 
 use crate::access::Caller;
+use crate::configuration::{Configured, Plan};
 use crate::device::ServerLink;
 use crate::handover::CODE_TIMEOUT;
+use crate::health::{Tally, last_of};
 use crate::journal::{Entry, Journal, MEMORY, Remembered};
 use crate::session::Entered;
 use crate::state::{Event, next};
@@ -77,7 +79,9 @@ pub(crate) struct Sessions {
     journal: Journal,
     verifier: Client,
     pub(crate) link: Arc<ServerLink>,
-    /// Raised by every change of any session.
+    pub(crate) configured: Configured,
+    pub(crate) tally: Tally,
+    /// Raised by every change of any session, and of what the server says.
     news: Arc<watch::Sender<u64>>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -132,15 +136,26 @@ impl Sessions {
         remembered: Vec<Remembered>,
         verifier: Client,
         link: Arc<ServerLink>,
+        configured: Configured,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let mut index = Index::default();
+        let plan = Plan::unasked(&configured.in_force());
         let news = Arc::new(watch::Sender::new(0));
         for found in remembered {
             index.by_request.insert((found.register, found.request_id.clone()), found.session);
-            index.sessions.insert(found.session, Arc::new(Entered::remembered(found, news.clone())));
+            let entered = Entered::remembered(found, plan, news.clone());
+            index.sessions.insert(entered.id(), Arc::new(entered));
         }
-        Self { index: Mutex::new(index), journal, verifier, link, news, clock }
+        let remembered: Vec<Session> =
+            index.sessions.values().map(|entered| entered.session.borrow().clone()).collect();
+        let tally = Tally::new(last_of(remembered.iter()));
+        Self { index: Mutex::new(index), journal, verifier, link, configured, tally, news, clock }
+    }
+
+    /// Something about the terminal has changed that is no session's.
+    pub(crate) fn tell(&self) {
+        self.news.send_modify(|news| *news += 1);
     }
 
     /// Hears of every change of any session.
@@ -177,11 +192,13 @@ impl Sessions {
         lock(&self.index).sessions.get(&session).cloned().ok_or_else(not_found)
     }
 
-    /// Takes a request of a register, or of the terminal's own, or answers the session that it made before.
+    /// Takes a request of a register, or of the terminal's own, if it is `admitted`; or answers the session that it made
+    /// before.
     pub(crate) fn accept(
         self: &Arc<Self>,
         register: Option<RegisterId>,
         request: NewSession,
+        admitted: Result<(), Problem>,
     ) -> Result<Accepted, Problem> {
         let now = self.clock.now();
         let mut index = lock(&self.index);
@@ -194,6 +211,7 @@ impl Sessions {
             }
             return Ok(Accepted { session: earlier.session.borrow().clone(), replayed: true });
         }
+        admitted?;
         if index.active.is_some() {
             return Err(Problem { retry_after_ms: Some(BUSY_RETRY_MS), ..Problem::new(ProblemCode::Busy) });
         }
@@ -205,7 +223,8 @@ impl Sessions {
             Problem::new(ProblemCode::Unavailable)
                 .detail("this terminal cannot write its journal: is its disk full?")
         })?;
-        let entered = Arc::new(Entered::new(session, register, request, now, self.news.clone()));
+        let plan = Plan::of(&request, &self.configured.in_force());
+        let entered = Arc::new(Entered::new(session, register, request, plan, now, self.news.clone()));
         // The next payer has come: codes of the ones before must not stay on the screen.
         index.sessions.values().for_each(|earlier| *lock(&earlier.code) = None);
         index.by_request.insert(reference, session);
@@ -285,12 +304,11 @@ impl Sessions {
 
     async fn ending_of(&self, entered: &Entered) -> Ending {
         let request = entered.request.as_ref().expect("only sessions of this run are driven");
-        let deadline = Duration::from_millis(request.deadline_ms);
         let event = tokio::select! {
             ending = self.verify(entered, request) => return ending,
             () = entered.canceled.notified() => Event::Canceled,
             () = entered.deserted(request.lease_ms.map(Duration::from_millis)) => Event::Deserted,
-            () = tokio::time::sleep(deadline + DEADLINE_GRACE) => Event::DeadlinePassed,
+            () = tokio::time::sleep(entered.plan.deadline + DEADLINE_GRACE) => Event::DeadlinePassed,
         };
         self.cancel_wake(entered.id()).await;
         event.into()
@@ -339,7 +357,7 @@ impl Sessions {
             session: entered.id(),
             modality: request.modality,
             identifier: request.identifier.clone(),
-            deadline_ms: request.deadline_ms,
+            deadline_ms: u64::try_from(entered.plan.deadline.as_millis()).unwrap_or(u64::MAX),
         };
         loop {
             let left = WAKE_BUDGET.saturating_sub(started.elapsed());
@@ -380,7 +398,7 @@ impl Sessions {
             entered.pass(verification);
         }
         let mut error = ending.error;
-        let plan = entered.request.as_ref().map(|request| request.handover).unwrap_or_default();
+        let plan = entered.plan;
         if passed.is_some()
             && plan.mode == HandoverMode::Immediate
             && let Err(problem) = self.bring(entered, plan.register, None).await
@@ -389,10 +407,11 @@ impl Sessions {
             error = Some(FailureCode::CodeIssueFailed.into());
         }
         lock(&self.index).active = None;
+        self.tally.add(outcome, error.map(|error| error.code), self.clock.now());
         tracing::info!(session.id = %entered.id(), %outcome, "a verification ended");
         entered.change(|session| {
             session.state = state;
-            session.guidance = None;
+            (session.guidance, session.guidance_text) = (None, None);
             session.outcome = Some(outcome);
             session.error = error;
             session.payer_display = ending.verdict.and_then(|verdict| verdict.payer_display);

@@ -187,7 +187,7 @@ async fn open(stage: &Stage<'_>, request_id: &str, types: &str) -> anyhow::Resul
     let new = NewSession {
         modality: Modality::Face,
         identifier: Some(last4(types)),
-        deadline_ms: DEADLINE_MS,
+        deadline_ms: Some(DEADLINE_MS),
         ..request(request_id, RegisterKind::Return, HandoverMode::OnRequest)?
     };
     stage.at.request(&new).await.map_err(explain_terminal)

@@ -52,9 +52,9 @@ pub fn request(request_id: &str, register: RegisterKind, mode: HandoverMode) -> 
         request_id: request_id.parse()?,
         modality: Modality::Finger,
         identifier: None,
-        deadline_ms: DEADLINE_MS_DEFAULT,
+        deadline_ms: Some(DEADLINE_MS_DEFAULT),
         lease_ms: None,
-        handover: HandoverPlan { register, mode },
+        handover: HandoverPlan { register: Some(register), mode: Some(mode) },
     })
 }
 

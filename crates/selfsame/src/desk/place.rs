@@ -1,8 +1,8 @@
-//! Merchants and terminals.
+//! Merchants and new terminals.
 
 use clap::Args;
 use selfsame_api::merchant::{CreatedMerchant, NewMerchant};
-use selfsame_api::terminal::{CreatedTerminal, NewActivationCode, NewTerminal, TerminalStatus};
+use selfsame_api::terminal::{CreatedTerminal, NewActivationCode, NewTerminal};
 use selfsame_domain::id::{StoreId, TerminalId};
 use selfsame_domain::reference::Reference;
 use selfsame_domain::terminal::Purpose;
@@ -25,7 +25,7 @@ pub struct Merchant {
 
 /// Make a terminal that waits for `selfsame activate`
 #[derive(Args, Debug)]
-pub struct Terminal {
+pub struct NewTerminalArguments {
     /// Where it stands
     store: StoreId,
     /// Name of the terminal
@@ -48,7 +48,7 @@ impl Merchant {
     }
 }
 
-impl Terminal {
+impl NewTerminalArguments {
     pub async fn run(self, counter: &Counter<'_>) -> anyhow::Result<()> {
         let new = NewTerminal { store: self.store, name: self.name, purpose: self.purpose };
         let made: CreatedTerminal =
@@ -67,23 +67,6 @@ pub async fn activation_code(counter: &Counter<'_>, terminal: TerminalId) -> any
     let made: CreatedTerminal =
         counter.client.post(&path, &NewActivationCode {}, TIMEOUT).await.map_err(explain)?;
     print_code(counter, &made)
-}
-
-pub async fn status(counter: &Counter<'_>, terminal: TerminalId) -> anyhow::Result<()> {
-    let path = format!("/v1/terminals/{terminal}");
-    let found: TerminalStatus = counter.client.get(&path, TIMEOUT).await.map_err(explain)?;
-    let mut text = format!("{}  {}  {}  {}", found.id, found.state, found.purpose, found.name);
-    if let Some(key) = &found.key {
-        text += &format!("\nkey {} ({}) since {}", key.id, key.algorithm, key.created_at);
-    }
-    if let Some(at) = found.locked_at {
-        text += &format!("\nlocked since {at}");
-    }
-    if let Some(at) = found.clone_suspected_at {
-        text +=
-            &format!("\nwarning: at {at} its key seemed to be used on two machines, see docs/identity.md");
-    }
-    counter.print(&found, text)
 }
 
 pub async fn dismiss_clone_warning(counter: &Counter<'_>, terminal: TerminalId) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ mod consent;
 mod enrolment;
 mod environment;
 mod face;
+mod fleet;
 mod fuzz;
 mod identity;
 mod image;

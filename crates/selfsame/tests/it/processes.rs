@@ -90,9 +90,15 @@ impl Processes {
         self.folder.path().join("site")
     }
 
-    fn pid(&self, process: &str) -> String {
+    pub fn pid(&self, process: &str) -> String {
         let file = self.site().join("run").join(format!("{process}.pid"));
         std::fs::read_to_string(file).expect("a process that runs has its number there")
+    }
+
+    /// Sends a signal to a process.
+    pub async fn signal(&self, process: &str, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.pid(process)]).status().await.expect("kill runs");
+        assert!(sent.success(), "{process} does not run");
     }
 
     /// Kills a process the hard way and waits until another one is in its place.
@@ -150,7 +156,12 @@ impl Processes {
 
     /// Ada's finger touches the reader, if it is awaited.
     pub async fn press(&self, press: u64) -> bool {
-        let body = json!({ "finger": ADA, "press": press });
+        self.press_by(ADA, press).await
+    }
+
+    /// A finger touches the reader, if one is awaited.
+    pub async fn press_by(&self, finger: u64, press: u64) -> bool {
+        let body = json!({ "finger": finger, "press": press });
         self.verifier.post::<Value>("/v1/presses", &body, PATIENCE).await.is_ok()
     }
 
@@ -181,16 +192,23 @@ impl Processes {
     }
 
     pub async fn ready(&self) {
-        let ready = async {
+        self.status(|status| status.state == TerminalState::Ready).await;
+    }
+
+    /// What the terminal says of itself, as soon as it is what is wanted.
+    pub async fn status(&self, wanted: impl Fn(&TerminalStatus) -> bool) -> TerminalStatus {
+        let mut last = None;
+        let reached = async {
             loop {
-                let status = self.interface.get::<TerminalStatus>("/v1/terminal", PATIENCE).await;
-                if status.is_ok_and(|status| status.state == TerminalState::Ready) {
-                    return;
+                match self.interface.get::<TerminalStatus>("/v1/terminal", PATIENCE).await {
+                    Ok(status) if wanted(&status) => return status,
+                    other => last = other.ok(),
                 }
                 tokio::time::sleep(PAUSE).await;
             }
         };
-        tokio::time::timeout(PATIENCE, ready).await.expect("the terminal is ready again");
+        let reached = tokio::time::timeout(PATIENCE, reached).await;
+        reached.unwrap_or_else(|_| panic!("the terminal does not come to what is wanted, but: {last:?}"))
     }
 
     /// A whole payment by the commands that a person would type.
@@ -227,13 +245,13 @@ impl Processes {
     }
 
     /// The server, with a key of the site.
-    fn server(&self, key: &str) -> Client {
+    pub fn server(&self, key: &str) -> Client {
         let secret = std::fs::read_to_string(self.site().join("keys").join(key)).expect("a key of the demo");
         let credentials = Credentials::Bearer(Secret(secret.trim().to_owned()));
         Client::tcp(&self.identity().server, credentials, Arc::new(SystemClock))
     }
 
-    fn identity(&self) -> DeviceIdentity {
+    pub fn identity(&self) -> DeviceIdentity {
         DeviceIdentity::load(&self.site().join("data/device/identity.json")).expect("the till was activated")
     }
 
@@ -468,7 +486,7 @@ async fn a_locked_terminal_asks_no_payer_and_says_so_to_its_register() {
 }
 
 /// A refusal of the verification interface.
-fn refused(answer: Result<Session, ClientError>) -> String {
+pub fn refused(answer: Result<Session, ClientError>) -> String {
     let error = answer.expect_err("the interface refuses");
     error.problem().expect("a problem document").code.as_str().to_owned()
 }

@@ -7,6 +7,7 @@ mod confirmation;
 mod crash;
 mod documents;
 mod failure;
+mod fleet;
 mod hold;
 mod ledger;
 mod limit;

@@ -20,7 +20,7 @@ use crate::lock;
 
 /// Clocks that are off by more are not corrected: somebody must look at the machine. Less than the server accepts anyway
 /// (30 seconds ahead, 60 behind) would never be corrected; see ADR 0024.
-const SKEW_MAX_MS: i64 = 5 * 60 * 1000;
+pub(crate) const SKEW_MAX_MS: i64 = 5 * 60 * 1000;
 
 /// A clock that is corrected by what the server says.
 struct CorrectedClock {
@@ -39,6 +39,8 @@ impl Clock for CorrectedClock {
 pub struct ServerLink {
     client: Mutex<Present>,
     clock: Arc<CorrectedClock>,
+    /// How far this machine's clock was ahead of the server's when that was measured last.
+    skew_ms: Mutex<Option<i64>>,
     uses: Arc<MachineUses>,
     /// Where the identity is read again when the key was changed; absent while there is none yet.
     identity: Option<PathBuf>,
@@ -82,7 +84,8 @@ impl ServerLink {
     ) -> Self {
         let clock = Arc::new(CorrectedClock { inner: clock, offset_ms: AtomicI64::new(0) });
         let client = Client::tcp(server, credentials(&key_id, signer, &uses), clock.clone());
-        Self { client: Mutex::new(Present { key_id, client }), clock, uses, identity }
+        let skew_ms = Mutex::new(None);
+        Self { client: Mutex::new(Present { key_id, client }), clock, skew_ms, uses, identity }
     }
 
     /// `POST path`, signed.
@@ -117,6 +120,22 @@ impl ServerLink {
     /// Where the payment server is.
     pub(crate) fn address(&self) -> String {
         self.present().client.address().to_owned()
+    }
+
+    /// The time of this machine, not corrected.
+    pub(crate) fn machine_time(&self) -> Timestamp {
+        self.clock.inner.now()
+    }
+
+    /// How far this machine's clock is ahead of the server's, in milliseconds, as measured last.
+    pub(crate) fn clock_skew_ms(&self) -> Option<i64> {
+        *lock(&self.skew_ms)
+    }
+
+    /// Measures this machine's clock by an answer with the server's time: right to half of what the answer took.
+    pub(crate) fn measure_clock(&self, server_time: Timestamp, sent_at: Timestamp, received_at: Timestamp) {
+        let middle_ms = sent_at.as_millis().midpoint(received_at.as_millis());
+        *lock(&self.skew_ms) = Some(middle_ms - server_time.as_millis());
     }
 
     /// By how much this machine's clock is corrected, in milliseconds.
@@ -169,6 +188,7 @@ impl ServerLink {
             return false;
         };
         let offset_ms = server_time.as_millis() - self.clock.inner.now().as_millis();
+        *lock(&self.skew_ms) = Some(-offset_ms);
         if offset_ms.abs() > SKEW_MAX_MS {
             tracing::error!(
                 offset_ms,
