@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 pub use selfsame_domain::enrolment::EnrolmentState;
+use selfsame_domain::enrolment::POSES_MIN;
 use selfsame_domain::id::{AccountId, ConsentId, EnrolmentId, TerminalId};
 use selfsame_domain::sensor::Modality;
 use selfsame_domain::time::Timestamp;
@@ -11,12 +12,12 @@ use utoipa::ToSchema;
 
 use crate::bytes::Bytes;
 
-/// Fewest and most samples of an enrolment: two presses make up for one that lies badly; a face needs a third picture to
-/// be known in more than one pose.
+/// Fewest and most samples of an enrolment: two presses make up for one that lies badly; of a face as many poses are
+/// wanted as [`selfsame_domain::enrolment::POSES_MIN`] says.
 pub fn enrolment_samples(modality: Modality) -> RangeInclusive<usize> {
     match modality {
         Modality::Finger => 2..=5,
-        Modality::Face => 3..=5,
+        Modality::Face => POSES_MIN..=5,
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use selfsame_domain::challenge::Challenge;
+use selfsame_domain::enrolment::Pose;
 use selfsame_domain::id::{AccountId, TemplateId};
 use selfsame_domain::sensor::Modality;
 use selfsame_domain::timing::Timings;
@@ -104,6 +105,8 @@ pub enum ExtractionResponse {
         templates: Vec<SealedTemplate>,
         /// Quality of each, 0 to 100.
         qualities: Vec<u8>,
+        /// How the head is held in each; empty for modalities that have no head.
+        poses: Vec<Pose>,
         /// What attack detection saw; absent for modalities that have none.
         attack: Option<AttackEvidence>,
         /// The key they are encrypted under.

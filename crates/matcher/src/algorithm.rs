@@ -2,6 +2,7 @@
 
 use selfsame_api::matcher::Algorithm as Description;
 use selfsame_domain::challenge::Challenge;
+use selfsame_domain::enrolment::Pose;
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::timing::Timings;
 use selfsame_domain::verification::{AttackEvidence, Fault};
@@ -29,6 +30,8 @@ impl From<Fault> for Unusable {
 pub(crate) struct Enrolled {
     pub(crate) templates: Vec<Zeroizing<Vec<u8>>>,
     pub(crate) qualities: Vec<u8>,
+    /// One a frame of a face, none of a finger.
+    pub(crate) poses: Vec<Pose>,
     pub(crate) attack: Option<AttackEvidence>,
 }
 

@@ -29,7 +29,8 @@ fn try_extract(matcher: &Matcher, request: &ExtractionRequest) -> Result<Extract
         Fault::MatcherUnavailable
     })?;
     let opened = frame::open(&matcher.opening, &request.context, &request.frames, &mut Timings::default())?;
-    let Enrolled { templates, qualities, attack } = algorithm.enrol(&opened, request.context.sensor_grade)?;
+    let Enrolled { templates, qualities, poses, attack } =
+        algorithm.enrol(&opened, request.context.sensor_grade)?;
     let (key, wrapped) = account_key(matcher, request)?;
     let description = algorithm.description();
     let named = (description.name.as_str(), description.version);
@@ -38,7 +39,7 @@ fn try_extract(matcher: &Matcher, request: &ExtractionRequest) -> Result<Extract
         .zip(&request.templates)
         .map(|(bytes, id)| seal(&key, *id, request.account, request.instance, named, bytes))
         .collect();
-    Ok(ExtractionResponse::Extracted { templates, qualities, attack, key: wrapped })
+    Ok(ExtractionResponse::Extracted { templates, qualities, poses, attack, key: wrapped })
 }
 
 fn account_key(matcher: &Matcher, request: &ExtractionRequest) -> Result<(SubjectKey, WrappedKey), Fault> {

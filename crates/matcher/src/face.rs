@@ -12,6 +12,7 @@ use selfsame_biometrics::face::{
 };
 use selfsame_biometrics::model_pack::{ModelId, ModelPack, PackError};
 use selfsame_domain::challenge::{Challenge, FlashColour};
+use selfsame_domain::enrolment::Pose;
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::timing::{Stage, Timings};
 use selfsame_domain::verification::{AttackEvidence, Fault};
@@ -241,12 +242,16 @@ impl Algorithm for Face {
         let pipeline = self.pipeline();
         let mut seen = Vec::with_capacity(frames.len());
         let mut templates: Vec<Template> = Vec::with_capacity(frames.len());
+        let mut poses = Vec::with_capacity(frames.len());
         for (frame, opened) in frames.iter().enumerate() {
             let image = picture(opened)?;
             let located = pipeline.locate(&image).map_err(|error| broken(&error))?;
             let located = located.map_err(|retry| rejected(frame, retry))?;
             let template = pipeline.template(&image, &located).map_err(|error| broken(&error))?;
             templates.push(template.map_err(|retry| rejected(frame, retry))?);
+            let pose = pipeline.finder().pose(&image, &located).map_err(|error| broken(&error))?;
+            let pose = pose.ok_or_else(|| rejected(frame, Retry::NoFace))?;
+            poses.push(Pose { yaw_deg: pose.yaw_deg, pitch_deg: pose.pitch_deg });
             seen.push(Seen { image, face: located.face, offset_ms: opened.offset_ms });
         }
         if let (Some((first, others)), Some(threshold)) =
@@ -265,6 +270,7 @@ impl Algorithm for Face {
         Ok(Enrolled {
             qualities: templates.iter().map(Template::quality).collect(),
             templates: templates.iter().map(|template| Zeroizing::new(template.to_bytes())).collect(),
+            poses,
             attack,
         })
     }

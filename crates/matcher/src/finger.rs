@@ -91,6 +91,7 @@ impl Algorithm for Finger {
         Ok(Enrolled {
             templates: prints.iter().map(|print| Zeroizing::new(print.template.to_bytes())).collect(),
             qualities: prints.iter().map(|print| print.quality).collect(),
+            poses: Vec::new(),
             attack: None,
         })
     }

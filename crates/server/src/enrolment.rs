@@ -17,9 +17,9 @@ use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::sealing::FrameContext;
 use selfsame_api::serve::{Json, PathId};
 use selfsame_api::verification::Samples;
-use selfsame_domain::enrolment::EnrolmentState;
+use selfsame_domain::enrolment::{EnrolmentState, TooFewPoses, check_poses};
 use selfsame_domain::id::{AccountId, AttemptId, EnrolmentId, TemplateId};
-use selfsame_domain::sensor::SensorGrade;
+use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::terminal::Purpose;
 use selfsame_store::{Attempt, Enrolment as Stored, NewTemplate};
 use utoipa_axum::router::OpenApiRouter;
@@ -194,7 +194,15 @@ async fn enrol(app: &App, stored: &Stored, samples: Samples) -> Result<(Enrolmen
         {
             return Err(Problem::new(ProblemCode::SampleRejected).detail("the samples do not look alive"));
         }
-        ExtractionResponse::Extracted { templates, qualities, key, .. } => (templates, qualities, key),
+        ExtractionResponse::Extracted { templates, qualities, poses, key, .. } => {
+            if stored.modality == Modality::Face {
+                check_poses(&poses).map_err(|few| {
+                    let detail = format!("{}: {few}", TooFewPoses::CODE);
+                    Problem::new(ProblemCode::SampleRejected).detail(detail)
+                })?;
+            }
+            (templates, qualities, key)
+        }
         ExtractionResponse::Rejected { frame, reason } => {
             let detail = format!("sample {}: {reason}", frame + 1);
             return Err(Problem::new(ProblemCode::SampleRejected).detail(detail));

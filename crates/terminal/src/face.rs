@@ -4,6 +4,7 @@
 use selfsame_biometrics::color_image::{ColorImageError, Limits, decode, encode_jpeg_within};
 use selfsame_biometrics::face::{Rectangle, wide_frame};
 use selfsame_biometrics::model_pack::{ModelPack, PackError};
+use selfsame_domain::enrolment::Pose;
 
 /// Aim for the size of a frame that travels, in bytes: three of them take a quarter of a second at 10 Mbit/s, and the
 /// networks that look at them see 80 to 128 pixels a side.
@@ -18,6 +19,8 @@ pub(crate) struct Found {
     pub(crate) quality: f32,
     /// The face in the whole picture.
     pub(crate) face: Rectangle,
+    /// How the head is held, if that was asked.
+    pub(crate) pose: Option<Pose>,
 }
 
 /// Why a frame could not be judged at all.
@@ -40,18 +43,25 @@ impl FaceFinder {
         selfsame_biometrics::face::FaceFinder::new(pack).map(Self)
     }
 
-    /// The frame cut to what has to travel, or what the payer should do.
-    pub(crate) fn judge(&self, jpeg: &[u8]) -> Result<Result<Found, &'static str>, JudgeError> {
+    /// The frame cut to what has to travel, or what the payer should do. The pose is wanted of an enrolment only, and
+    /// costs the landmark network ten runs.
+    pub(crate) fn judge(
+        &self,
+        jpeg: &[u8],
+        with_pose: bool,
+    ) -> Result<Result<Found, &'static str>, JudgeError> {
         let image = decode(jpeg, Limits::FRAME)?;
         let located = match self.0.locate(&image)? {
             Ok(located) => located,
             Err(retry) => return Ok(Err(retry.code())),
         };
+        let pose = if with_pose { self.0.pose(&image, &located)? } else { None };
         let wide = wide_frame(&image, &located.face);
         Ok(Ok(Found {
             jpeg: encode_jpeg_within(&wide, WIDE_FRAME_BYTES),
             quality: f32::from(located.quality),
             face: located.face,
+            pose: pose.map(|pose| Pose { yaw_deg: pose.yaw_deg, pitch_deg: pose.pitch_deg }),
         }))
     }
 }

@@ -38,7 +38,8 @@ impl Affine {
         Self { xx, xy: 0.0, x0: left + (xx - 1.0) / 2.0, yx: 0.0, yy, y0: top + (yy - 1.0) / 2.0 }
     }
 
-    fn apply(&self, x: f32, y: f32) -> (f32, f32) {
+    /// Where a place of the new picture lies in the old one.
+    pub(crate) fn apply(&self, x: f32, y: f32) -> (f32, f32) {
         (self.xx * x + self.xy * y + self.x0, self.yx * x + self.yy * y + self.y0)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::{FacePipeline, Fault, Gates, Located, Prepared, Retry, Template};
+use super::{FacePipeline, Fault, Gates, Located, Pose, Prepared, Retry, Template};
 pub use crate::accuracy::Rate;
 use crate::accuracy::Scores;
 use crate::color_image::ColorImage;
@@ -27,6 +27,8 @@ pub struct Found {
     pub liveness: f32,
     /// The template.
     pub template: Template,
+    /// How the head is held.
+    pub pose: Option<Pose>,
 }
 
 impl Sample {
@@ -36,12 +38,14 @@ impl Sample {
         if let Some(located) = pipeline.finder().measure(image)? {
             let liveness = pipeline.liveness(image, &located.face)?;
             let template = pipeline.template(image, &located)?;
-            found = template.ok().map(|template| Found { located, liveness, template });
+            let pose = pipeline.finder().pose(image, &located)?;
+            found = template.ok().map(|template| Found { located, liveness, template, pose });
         }
         Ok(Self { person: person.to_owned(), photo: photo.to_owned(), found })
     }
 
-    fn gate(&self, gates: &Gates) -> Result<&Found, Retry> {
+    /// What was found, if the gate takes it.
+    pub fn gate(&self, gates: &Gates) -> Result<&Found, Retry> {
         let found = self.found.as_ref().ok_or(Retry::NoFace)?;
         gates.check(&found.located.measures).map(|()| found)
     }
@@ -190,7 +194,7 @@ pub(super) mod tests {
 
     fn sample(person: &str, photo: usize, vector: &[f32]) -> Sample {
         let template = Template::of(vector, ModelId([1; 8]), 80).unwrap();
-        let found = Some(Found { located: located(), liveness: 0.9, template });
+        let found = Some(Found { located: located(), liveness: 0.9, template, pose: None });
         Sample { person: person.to_owned(), photo: photo.to_string(), found }
     }
 

@@ -22,7 +22,7 @@ pub use calibration::{CalibrationMethod, calibrate, held_out};
 pub use detection::Detection;
 pub use frames::{Thumbprint, WIDE_PX_MAX, least_difference, wide_frame};
 pub use geometry::{Points, Rectangle};
-pub use quality::{Gates, Measures, Retry};
+pub use quality::{Gates, Measures, Pose, Retry};
 pub use runtime::Fault;
 pub use template::{ALGORITHM, Prepared, TEMPLATE_BYTES_MAX, Template, TemplateError, VERSION};
 
@@ -88,6 +88,12 @@ impl FaceFinder {
             measures,
             quality: measures.quality(),
         }))
+    }
+
+    /// How the head of a located face is held; `None` if its points make no face. The points are found again for that,
+    /// in upright cut-outs: the detector sees large pictures coarsely, and its error would look like a turn.
+    pub fn pose(&self, image: &ColorImage, located: &Located) -> Result<Option<Pose>, Fault> {
+        Ok(self.landmarks.settle(image, &located.points)?.and_then(|points| Pose::of(&points)))
     }
 
     /// The box of the one face of a further frame, which is looked at more coarsely (160 pixels) because nothing but the

@@ -48,6 +48,16 @@ impl Fixed {
 /// looked at something else, and the detector's points are better.
 const REFINEMENT_MAX: f32 = 0.5;
 
+/// Where the five points of an average face lie in the landmark network's input, in shares of its sides.
+const UPRIGHT_POINTS: Points = [[0.29, 0.4], [0.71, 0.4], [0.5, 0.63], [0.32, 0.83], [0.68, 0.83]];
+
+/// How often points are settled: the second time their place no longer depends on the detector's.
+const SETTLE_ROUNDS: usize = 2;
+
+/// Shifts of the cut-outs whose points are averaged, in pixels of the network's input: the network errs a little
+/// otherwise in each. With one cut-out the poses of near copies scatter twice as much.
+const SETTLE_SHIFTS_PX: [[f32; 2]; 5] = [[0.0, 0.0], [-1.5, 0.0], [1.5, 0.0], [0.0, -1.5], [0.0, 1.5]];
+
 /// Finds the five points a second time. The mean of both places is taken: their errors are nearly independent, and on
 /// the development photos it misses fewer matches at each false match rate than either alone.
 pub(super) struct Landmarks(Fixed);
@@ -55,6 +65,30 @@ pub(super) struct Landmarks(Fixed);
 impl Landmarks {
     pub(super) fn load(file: &CheckedFile, threads: &Threads) -> Result<Self, PackError> {
         Fixed::load(file, "landmarks", 10, threads).map(Self)
+    }
+
+    /// The five points once more, to tell how a head is held: their place in upright cut-outs, which hardly depends on
+    /// where the detector saw them. `None` if they have no placement.
+    pub(super) fn settle(&self, image: &ColorImage, points: &Points) -> Result<Option<Points>, Fault> {
+        let (width, height) = self.0.size();
+        let placed = UPRIGHT_POINTS.map(|[x, y]| [x * width as f32, y * height as f32]);
+        let mut points = *points;
+        for _ in 0..SETTLE_ROUNDS {
+            let Some(map) = similarity(&points, &placed) else { return Ok(None) };
+            let mut sum: Points = [[0.0; 2]; 5];
+            for shift in SETTLE_SHIFTS_PX {
+                let (x0, y0) = map.apply(shift[0], shift[1]);
+                let cut = image.warp_smooth(&Affine { x0, y0, ..map }, width, height, Border::Nearest);
+                let output = self.0.run(&cut)?;
+                for (point, place) in sum.iter_mut().zip(output.chunks_exact(2)) {
+                    point[0] += place[0] * width as f32 + shift[0];
+                    point[1] += place[1] * height as f32 + shift[1];
+                }
+            }
+            let count = SETTLE_SHIFTS_PX.len() as f32;
+            points = sum.map(|[x, y]| map.apply(x / count, y / count).into());
+        }
+        Ok(Some(points))
     }
 
     pub(super) fn refine(

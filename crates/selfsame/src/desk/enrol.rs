@@ -1,7 +1,7 @@
 //! Enrolment at a staffed desk: several samples of one finger, sealed on this machine.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,6 +12,7 @@ use selfsame_api::problem::ProblemCode;
 use selfsame_api::serve::{bind_unix, serve_unix};
 use selfsame_biometrics::synthetic::Master;
 use selfsame_domain::clock::SystemClock;
+use selfsame_domain::enrolment::{Pose, Turn, next_turn};
 use selfsame_domain::id::{AccountId, ConsentId, EnrolmentId};
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::terminal::Purpose;
@@ -39,9 +40,9 @@ const TRIES_MAX: usize = 3;
 /// Enrol a person's finger or face
 ///
 /// On a machine that was activated as a desk. The person's consent must have been recorded. Takes several presses of
-/// one finger, or frames of a face in differing poses, from the source in `selfsame.toml` (a reader's driver or a
-/// camera's page posts them to `run/verifier.sock`), seals them to the matcher and sends them. If somebody enrolled
-/// looks much alike, the enrolment waits for `selfsame desk approve`.
+/// one finger, or frames of a face in at least three poses (it says how to turn the head), from the source in
+/// `selfsame.toml` (a reader's driver or a camera's page posts them to `run/verifier.sock`), seals them to the matcher
+/// and sends them. If somebody enrolled looks much alike, the enrolment waits for `selfsame desk approve`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame desk enrol acct_... cns_... --samples 3
@@ -147,7 +148,7 @@ impl Enrol {
             let rejected = error.problem().filter(|problem| problem.code == ProblemCode::SampleRejected);
             match rejected {
                 Some(problem) if self.can_press_again() && number < TRIES_MAX => {
-                    let why = problem.detail.as_deref().unwrap_or("unusable").replace('_', " ");
+                    let why = words(problem.detail.as_deref().unwrap_or("unusable"));
                     output::note(format_args!("not usable ({why}): once more, please"));
                     let path = format!("/v1/enrolments/{}", enrolment.id);
                     enrolment = counter.client.get(&path, TIMEOUT).await.map_err(explain)?;
@@ -246,24 +247,33 @@ async fn take_presses(
         }
     };
     let mut samples = Vec::with_capacity(wanted);
+    let mut taken: Vec<Pose> = Vec::new();
     for number in 1..=wanted {
-        let what = match source.modality() {
+        let turn = next_turn(&taken).map(Turn::as_str);
+        output::note(match source.modality() {
             Modality::Finger => format!("press {number} of {wanted}: touch the reader with the same finger"),
             Modality::Face => {
-                format!("picture {number} of {wanted}: look into the camera, a little differently each time")
+                let turn = turn.map_or("look into the camera".to_owned(), words);
+                format!("picture {number} of {wanted}: {turn}")
             }
-        };
-        output::note(what);
+        });
+        // What was said last is not said again while it goes on being true.
+        let said = Mutex::new(turn);
         let guide = |guidance: Option<&'static str>| {
-            if let Some(guidance) = guidance {
-                output::note(guidance.replace('_', " "));
+            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(guidance) = guidance.filter(|guidance| *said != Some(*guidance)) {
+                output::note(words(guidance));
+                *said = Some(guidance);
             }
         };
-        let captured = tokio::time::timeout(PRESS_TIMEOUT, source.capture(None, guide)).await;
+        let capture = source.capture_for_enrolment(&taken, guide);
+        let captured = tokio::time::timeout(PRESS_TIMEOUT, capture).await;
         let captured =
             captured.context("nobody touched the reader or looked into the camera within a minute")??;
         // Of a face one frame is enrolled per pose: the best, which comes first.
-        samples.extend(captured.into_iter().next());
+        let best = captured.into_iter().next();
+        taken.extend(best.as_ref().and_then(|frame| frame.pose));
+        samples.extend(best);
     }
     stopper.stop();
     if let Some(serving) = serving {
@@ -271,6 +281,17 @@ async fn take_presses(
         let _ = tokio::time::timeout(DRIVER_TIMEOUT, serving).await;
     }
     Ok((source.grade(), samples))
+}
+
+/// Guidance in plain words. Most codes are plain words already.
+fn words(guidance: &str) -> String {
+    let turn = match guidance.parse() {
+        Ok(Turn::Left) => "turn your head a little to your left",
+        Ok(Turn::Right) => "turn your head a little to your right",
+        Ok(Turn::Up) => "look up a little",
+        Err(_) => return guidance.replace('_', " "),
+    };
+    turn.to_owned()
 }
 
 fn explain_open(error: ClientError, account: AccountId) -> anyhow::Error {

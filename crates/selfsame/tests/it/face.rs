@@ -190,6 +190,81 @@ async fn two_pictures_are_too_few_to_enrol_a_face() {
     assert!(refused.to_string().contains("invalid_request"), "{refused}");
 }
 
+/// The photo as if the head had turned: what stands out moves further. A bowl for the head, with a nose on it.
+fn turned(photo: &[u8], yaw_deg: f32, pitch_deg: f32) -> Vec<u8> {
+    let image = decode(photo, Limits::FILE).expect("a photo");
+    let finder = FaceFinder::new(&pack("face-default")).expect("the networks run");
+    let [left, right, nose, mouth, _] =
+        finder.locate(&image).expect("no fault").expect("a photo that can be used").points;
+    let eyes = (right[0] - left[0]).hypot(right[1] - left[1]);
+    let middle = [(left[0] + right[0]) / 2.0, (left[1] + mouth[1]) / 2.0];
+    let (last_x, last_y) = ((image.width_px() - 2) as f32, (image.height_px() - 2) as f32);
+    let color = |x: u32, y: u32| {
+        let (x, y) = (x as f32, y as f32);
+        let [across, down] = [(x - middle[0]) / (1.3 * eyes), (y - middle[1]) / (1.7 * eyes)];
+        let bowl = (1.0 - across * across - down * down).max(0.0).sqrt();
+        let tip = (x - nose[0]).hypot(y - nose[1]) / (0.45 * eyes);
+        let depth = (0.9 * bowl + 0.35 * (-tip * tip).exp()) * eyes;
+        let x = (x - depth * yaw_deg.to_radians().tan()).clamp(0.0, last_x);
+        let y = (y + depth * pitch_deg.to_radians().tan()).clamp(0.0, last_y);
+        let at = |x: u32, y: u32, channel: usize| {
+            f32::from(image.rgb()[(y * image.width_px() + x) as usize * 3 + channel])
+        };
+        let (column, row) = (x as u32, y as u32);
+        let (right, below) = (x.fract(), y.fract());
+        std::array::from_fn(|channel| {
+            let line = |row| at(column, row, channel) * (1.0 - right) + at(column + 1, row, channel) * right;
+            (line(row) * (1.0 - below) + line(row + 1) * below) as u8
+        })
+    };
+    encode_jpeg(&ColorImage::draw(image.width_px(), image.height_px(), color).expect("as large"), 90)
+}
+
+/// The same picture with other light, coded anew: no other pose.
+fn copied(photo: &[u8], percent: u32, jpeg_quality: u8) -> Vec<u8> {
+    let image = decode(photo, Limits::FILE).expect("a photo");
+    let lit = |value: &u8| u8::try_from((u32::from(*value) * percent / 100).min(255)).expect("a byte");
+    let pixels = image.rgb().iter().map(lit).collect();
+    let image = ColorImage::new(image.width_px(), image.height_px(), pixels).expect("as large as before");
+    encode_jpeg(&image, jpeg_quality)
+}
+
+#[tokio::test]
+async fn a_face_is_enrolled_in_several_poses_and_never_by_one_picture() {
+    if !is_ready() {
+        return;
+    }
+    let site = face_site().await;
+    let person = site.person(1).await;
+    let payer = Payer { consent: site.consent(&person.account).await, ..person };
+    let photo = photos(0).remove(0);
+    let (left, right) = (turned(&photo, 18.0, 0.0), turned(&photo, -18.0, 0.0));
+    let alike: [(&str, Vec<Vec<u8>>); 4] = [
+        ("three times the same", vec![photo.clone(); 3]),
+        ("five times the same", vec![photo.clone(); 5]),
+        ("near copies", vec![photo.clone(), copied(&photo, 90, 60), copied(&photo, 105, 80)]),
+        ("two poses", vec![photo.clone(), left.clone(), copied(&left, 95, 80), photo.clone()]),
+    ];
+    for (name, photos) in alike {
+        let refused = site.submit_face_enrolment(&payer, &photos).await.expect_err(name);
+        let EnrolError::Server(error) = &refused else { panic!("{name}: {refused}") };
+        let problem = error.problem().expect("an answer");
+        let poses = if name == "two poses" { 2 } else { 1 };
+        let detail = format!("turn_head: the pictures show {poses} of 3 poses of the head");
+        assert_eq!(
+            (problem.code.as_str(), problem.detail.as_ref()),
+            ("sample_rejected", Some(&detail)),
+            "{name}"
+        );
+        assert_eq!(site.count("templates"), 0, "{name}");
+        assert_eq!(site.count("enrolments where state <> 'capturing'"), 0, "{name}");
+    }
+    let enrolled = site.submit_face_enrolment(&payer, &[photo.clone(), left, right]).await;
+    assert_eq!(enrolled.expect("three poses").templates, 3);
+    assert_eq!(site.count("templates"), 3);
+    assert_eq!(site.look(&payer.by_phone(), &photo).await["state"], "passed");
+}
+
 #[tokio::test]
 async fn an_attack_is_one_and_its_evidence_is_kept() {
     if !is_ready() {

@@ -17,6 +17,7 @@ use selfsame_api::sealing::FRAME_BYTES_MAX;
 use selfsame_api::serve::{Body, Json, Query};
 use selfsame_api::verifier::FrameAnswer;
 use selfsame_domain::challenge::Challenge;
+use selfsame_domain::enrolment::{POSE_DIFFERENCE_DEG_MIN, Pose, next_turn};
 use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -34,6 +35,10 @@ const KEPT_MAX: usize = 12;
 /// At ten frames a second a head does not move by half its width.
 const OVERLAP_MIN: f32 = 0.3;
 
+/// Least angle between the poses of an enrolment here, in degrees. The matcher sees a frame that was cut and coded once
+/// more, whose pose is up to one and a half degrees another one (99 % of photos set into a camera's picture).
+const POSE_DIFFERENCE_DEG: u16 = POSE_DIFFERENCE_DEG_MIN + 2;
+
 /// Guidance when the colours were shown but not seen in every frame: the page begins them again.
 const START_AGAIN: &str = "start_again";
 
@@ -43,11 +48,22 @@ struct Kept {
     found: Found,
 }
 
+/// What a capture is asked for.
+pub(super) struct Wanted<'a> {
+    /// The colours that the face is lit with.
+    pub(super) challenge: Option<&'a Challenge>,
+    /// Of an enrolment, the poses that were taken before.
+    pub(super) taken: Option<&'a [Pose]>,
+    /// How many frames.
+    pub(super) frames: usize,
+}
+
 /// A capture that is going on.
 struct Waiting {
     /// Tells this capture from the one that takes its place.
     number: u64,
     challenge: Option<Challenge>,
+    taken: Option<Vec<Pose>>,
     frames: usize,
     kept: Vec<Kept>,
     last_ms: u32,
@@ -77,8 +93,7 @@ impl Camera {
 
     pub(super) async fn next(
         &self,
-        challenge: Option<&Challenge>,
-        frames: usize,
+        wanted: Wanted<'_>,
         guide: impl Fn(Option<&'static str>) + Send + Sync,
     ) -> Result<Sample, CaptureError> {
         let (guidance, mut guided) = watch::channel(None);
@@ -88,8 +103,9 @@ impl Camera {
             captures.number += 1;
             captures.waiting = Some(Waiting {
                 number: captures.number,
-                challenge: challenge.cloned(),
-                frames,
+                challenge: wanted.challenge.cloned(),
+                taken: wanted.taken.map(<[Pose]>::to_vec),
+                frames: wanted.frames,
                 kept: Vec::new(),
                 last_ms: 0,
                 guidance,
@@ -111,13 +127,13 @@ impl Camera {
             .with_state(self.clone())
     }
 
-    /// The capture that waits now, if somebody still waits for it.
-    fn awaited(&self) -> Option<u64> {
+    /// The capture that waits now, if somebody still waits for it, and whether it is one of an enrolment.
+    fn awaited(&self) -> Option<(u64, bool)> {
         let mut captures = lock(&self.captures);
         if captures.waiting.as_ref().is_some_and(|waiting| waiting.sample.is_closed()) {
             captures.waiting = None;
         }
-        captures.waiting.as_ref().map(|waiting| waiting.number)
+        captures.waiting.as_ref().map(|waiting| (waiting.number, waiting.taken.is_some()))
     }
 
     /// Takes a judged frame of the capture `number`.
@@ -148,6 +164,9 @@ impl Waiting {
             Ok(found) => found,
             Err(guidance) => return (false, Some(guidance)),
         };
+        if let Some(turn) = self.missing_turn(found.pose) {
+            return (false, Some(turn));
+        }
         if self.kept.last().is_some_and(|before| before.found.face.overlap(&found.face) < OVERLAP_MIN) {
             self.kept.clear();
         }
@@ -176,6 +195,14 @@ impl Waiting {
         (true, None)
     }
 
+    /// What the person enrolled should do if the head is still held as in an earlier picture.
+    fn missing_turn(&self, pose: Option<Pose>) -> Option<&'static str> {
+        let (taken, pose) = (self.taken.as_ref()?, pose?);
+        let turn = next_turn(taken)?;
+        let is_new = taken.iter().all(|earlier| pose.is_apart(*earlier, POSE_DIFFERENCE_DEG));
+        (!is_new).then_some(turn.as_str())
+    }
+
     fn is_complete(&self) -> bool {
         if let Some(challenge) = &self.challenge {
             return self.kept.len() >= challenge.colours.len();
@@ -197,8 +224,10 @@ impl Waiting {
             self.kept.truncate(self.frames);
             start_ms = self.kept.iter().map(|kept| kept.at_ms).min().unwrap_or_default();
         }
-        let frames =
-            self.kept.into_iter().map(|kept| SampleFrame::face(kept.found.jpeg, kept.at_ms - start_ms));
+        let frames = self.kept.into_iter().map(|kept| SampleFrame {
+            pose: kept.found.pose,
+            ..SampleFrame::face(kept.found.jpeg, kept.at_ms - start_ms)
+        });
         // Whoever waited may have gone; then nobody wants the frames.
         let _ = self.sample.send(frames.collect());
     }
@@ -222,13 +251,13 @@ async fn take_frame(
     }
     let nobody =
         || Problem::new(ProblemCode::InvalidState).detail("nobody was asked to look into the camera");
-    let number = camera.awaited().ok_or_else(nobody)?;
+    let (number, with_pose) = camera.awaited().ok_or_else(nobody)?;
     // A page that does not wait for the answers would only make the payer wait: its frames are left out.
     let Ok(_permit) = camera.judging.clone().try_acquire_owned() else {
         return Ok(Json(FrameAnswer { kept: false, enough: false, guidance: None }));
     };
     let finder = camera.finder.clone();
-    let judged = tokio::task::spawn_blocking(move || finder.judge(&body)).await;
+    let judged = tokio::task::spawn_blocking(move || finder.judge(&body, with_pose)).await;
     let judged = judged.map_err(|_| Problem::new(ProblemCode::Internal))?;
     let judged = judged.map_err(|error| Problem::new(ProblemCode::InvalidRequest).detail(error))?;
     Ok(Json(camera.take(number, taken.at_ms, judged)))
@@ -243,13 +272,15 @@ mod tests {
 
     fn found(x: f32, quality: f32) -> Found {
         let face = Rectangle { left: x, top: 100.0, width: 100.0, height: 100.0 };
-        Found { jpeg: vec![quality as u8], quality, face }
+        Found { jpeg: vec![quality as u8], quality, face, pose: None }
     }
 
     fn waiting(frames: usize, challenge: Option<Challenge>) -> (Waiting, oneshot::Receiver<Sample>) {
         let (sample, receiver) = oneshot::channel();
         let guidance = watch::Sender::new(None);
-        (Waiting { number: 1, challenge, frames, kept: Vec::new(), last_ms: 0, guidance, sample }, receiver)
+        let kept = Vec::new();
+        let (taken, last_ms) = (None, 0);
+        (Waiting { number: 1, challenge, taken, frames, kept, last_ms, guidance, sample }, receiver)
     }
 
     fn delivered(waiting: Waiting, mut receiver: oneshot::Receiver<Sample>) -> Vec<(u32, u8)> {
@@ -293,6 +324,29 @@ mod tests {
         assert_eq!(waiting.take(0, Err("too_far")), (false, Some("too_far")));
         assert_eq!(waiting.take(100, Ok(found(100.0, 50.0))), (true, None));
         assert!(waiting.is_complete());
+    }
+
+    #[test]
+    fn an_enrolment_waits_until_the_head_is_held_otherwise() {
+        let held = |yaw_deg: i8| Found { pose: Some(Pose { yaw_deg, pitch_deg: 0 }), ..found(100.0, 50.0) };
+        let (waiting_for_first, receiver) = waiting(1, None);
+        let mut first = Waiting { taken: Some(Vec::new()), ..waiting_for_first };
+        assert_eq!(first.take(0, Ok(held(-2))), (true, None));
+        first.deliver();
+        let sample = { receiver }.try_recv().unwrap();
+        let taken: Vec<Pose> = sample.iter().filter_map(|frame| frame.pose).collect();
+        assert_eq!(taken, [Pose { yaw_deg: -2, pitch_deg: 0 }]);
+
+        let (waiting_for_second, _receiver) = waiting(1, None);
+        let mut second = Waiting { taken: Some(taken), ..waiting_for_second };
+        for yaw in [-2, 0, 4] {
+            assert_eq!(second.take(100, Ok(held(yaw))), (false, Some("turn_left")));
+            assert!(!second.is_complete());
+        }
+        // What the gate says goes first.
+        assert_eq!(second.take(200, Err("blurred")), (false, Some("blurred")));
+        assert_eq!(second.take(300, Ok(held(5))), (true, None));
+        assert!(second.is_complete());
     }
 
     #[test]

@@ -13,10 +13,11 @@ use std::path::PathBuf;
 use axum::Router;
 use selfsame_api::sealing::{Frame, ImageFormat};
 use selfsame_domain::challenge::Challenge;
+use selfsame_domain::enrolment::Pose;
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use zeroize::Zeroizing;
 
-use self::camera::Camera;
+use self::camera::{Camera, Wanted};
 use self::files::PictureFiles;
 use self::reader::Reader;
 
@@ -30,17 +31,21 @@ pub struct SampleFrame {
     pub offset_ms: u32,
     /// The picture.
     pub image: Zeroizing<Vec<u8>>,
+    /// How the head is held, where a camera was asked for it; for this machine's own guidance, never sent.
+    pub pose: Option<Pose>,
 }
 
 impl SampleFrame {
     /// A single picture of a finger, PNG.
     pub fn finger(png: Vec<u8>, resolution_dpi: u16) -> Self {
-        Self { format: ImageFormat::Png, resolution_dpi, offset_ms: 0, image: Zeroizing::new(png) }
+        let image = Zeroizing::new(png);
+        Self { format: ImageFormat::Png, resolution_dpi, offset_ms: 0, image, pose: None }
     }
 
     /// A picture of a face, JPEG.
     pub fn face(jpeg: Vec<u8>, offset_ms: u32) -> Self {
-        Self { format: ImageFormat::Jpeg, resolution_dpi: 0, offset_ms, image: Zeroizing::new(jpeg) }
+        let image = Zeroizing::new(jpeg);
+        Self { format: ImageFormat::Jpeg, resolution_dpi: 0, offset_ms, image, pose: None }
     }
 
     /// As it is sealed.
@@ -136,9 +141,26 @@ impl CaptureSource {
         match self {
             CaptureSource::External(reader) | CaptureSource::Synthetic(reader) => reader.next().await,
             CaptureSource::Browser(camera) | CaptureSource::Posted(camera) => {
-                camera.next(challenge, self.frames(), guide).await
+                camera.next(Wanted { challenge, taken: None, frames: self.frames() }, guide).await
             }
             CaptureSource::File(files) => files.next(),
+        }
+    }
+
+    /// Waits for the next sample of an enrolment. A camera waits until the face is held otherwise than in the poses
+    /// `taken` before, as far as that is still wanted (see [`next_turn`](selfsame_domain::enrolment::next_turn)), and
+    /// tells the pose of its frames. Readers and files just take what comes.
+    pub async fn capture_for_enrolment(
+        &self,
+        taken: &[Pose],
+        guide: impl Fn(Option<&'static str>) + Send + Sync,
+    ) -> Result<Sample, CaptureError> {
+        match self {
+            CaptureSource::Browser(camera) | CaptureSource::Posted(camera) => {
+                let wanted = Wanted { challenge: None, taken: Some(taken), frames: self.frames() };
+                camera.next(wanted, guide).await
+            }
+            _ => self.capture(None, guide).await,
         }
     }
 
