@@ -62,7 +62,7 @@ fn install(steps: &mut Steps) {
     }
     let missing: Vec<&str> = PACKAGES
         .iter()
-        .filter(|(program, _, _)| !answers(command(program), "--version"))
+        .filter(|(program, _, _)| !is_installed(program))
         .map(|(program, package, what)| {
             println!("{program} is missing: it {what}.");
             *package
@@ -76,6 +76,12 @@ fn install(steps: &mut Steps) {
     }
 }
 
+/// Whether a program is on the path. Not asked for its version: Xvfb fails at that.
+fn is_installed(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
+}
+
 /// Installs packages of Debian.
 fn install_packages(steps: &mut Steps, packages: &[&str]) -> Result<()> {
     steps.run("set-up: apt-get update", apt_get().args(["update", "--quiet"]))?;
@@ -86,6 +92,10 @@ fn install_packages(steps: &mut Steps, packages: &[&str]) -> Result<()> {
 const PACKAGES: &[(&str, &str, &str)] = &[
     ("zbarimg", "zbar-tools", "reads back the bar codes that a terminal's screen shows"),
     ("softhsm2-util", "softhsm2", "makes the tokens in which terminals keep their keys"),
+    ("chromium", "chromium", "is the till's browser that codes are typed into"),
+    ("Xvfb", "xvfb", "is the screen of that browser"),
+    ("xdotool", "xdotool", "presses the keys of its keyboard"),
+    ("setxkbmap", "x11-xkb-utils", "sets the layout of its keyboard"),
     ("curl", "curl", "reaches a terminal as a cash register"),
     (
         "ss",

@@ -57,6 +57,10 @@ failure_codes! {
     MatcherUnavailable = "matcher_unavailable", Server, true, "The matcher is away; it is being started again.";
     MatcherBusy = "matcher_busy", Server, true, "More samples wait for the matcher than it takes.";
     CodeIssueFailed = "code_issue_failed", Server, true, "The payer has passed, but the code could not be had at once: ask for the hand-over.";
+    RegisterMissing = "register_missing", Device, true, "Nothing of the code went out: the register's device, port or page is not there. Plug it in, then send the code again.";
+    NumLockOff = "num_lock_off", Device, true, "Nothing of the code went out: NumLock is off at the till, where keypad digits would move the cursor. Switch it on, then send the code again.";
+    HandoverFailed = "handover_failed", Device, true, "Nothing of the code went out: the way to the register does not take it. See `detail`, then send the code again.";
+    HandoverUncertain = "handover_uncertain", Device, true, "A part of the code may have reached the till, or all of it. Look there, clear its field, then send the code again.";
     RefusedByServer = "refused_by_server", Server, false, "The payment server does not take such a request from this terminal.";
 }
 

@@ -16,9 +16,10 @@ use utoipa::ToSchema;
 use crate::account::Identifier;
 use crate::channel::TerminalPayment;
 use crate::configuration::{ConfigurationSource, Maintenance};
-use crate::failure::SessionError;
+use crate::failure::{FailureCode, SessionError};
 use crate::fleet::Reason;
 use crate::merchant::Secret;
+use crate::register::{HandoverState, RegisterOffer};
 
 /// Shortest, usual and longest time that a verification may take, in milliseconds.
 pub const DEADLINE_MS_MIN: u64 = 1_000;
@@ -73,7 +74,9 @@ pub struct HandoverPlan {
 }
 
 /// A way to the register.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum RegisterKind {
     /// Back to the caller of the interface.
@@ -81,6 +84,14 @@ pub enum RegisterKind {
     Return,
     /// Shown on the terminal's screen as Code 128 and QR, for the till's scanner.
     Screen,
+    /// Typed, as a scanner that is a keyboard.
+    Keyboard,
+    /// Written to a serial line.
+    Serial,
+    /// Written to a TCP connection.
+    Tcp,
+    /// Pushed to a page of a browser.
+    Websocket,
 }
 
 impl RegisterKind {
@@ -89,6 +100,10 @@ impl RegisterKind {
         match self {
             RegisterKind::Return => "return",
             RegisterKind::Screen => "screen",
+            RegisterKind::Keyboard => "keyboard",
+            RegisterKind::Serial => "serial",
+            RegisterKind::Tcp => "tcp",
+            RegisterKind::Websocket => "websocket",
         }
     }
 }
@@ -99,7 +114,7 @@ impl RegisterKind {
 pub enum HandoverMode {
     /// As soon as the payer has passed.
     Immediate,
-    /// When the till is ready: `POST /v1/verifications/{id}/handover`.
+    /// When the till is ready: by `POST /v1/verifications/{id}/handover`, the terminal's button, or the till's trigger.
     #[default]
     OnRequest,
 }
@@ -228,6 +243,14 @@ pub struct Handover {
     pub code_id: PaymentCodeId,
     /// Where it went.
     pub register: RegisterKind,
+    /// Whether it went out.
+    pub state: HandoverState,
+    /// Why not, or why that is not known; when `failed` or `uncertain`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<FailureCode>,
+    /// The same for people who look after the terminal, in English.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
     /// The 18 digits, for as long as the code lives and is not replaced; with a hand-over to `return` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digits: Option<String>,
@@ -238,7 +261,7 @@ pub struct Handover {
 
 impl fmt::Debug for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Handover({}, {})", self.code_id, self.register.as_str())
+        write!(f, "Handover({}, {}, {})", self.code_id, self.register.as_str(), self.state.as_str())
     }
 }
 
@@ -253,6 +276,19 @@ pub struct HandoverRequest {
     /// Shorter life than configured, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lifetime_seconds: Option<u32>,
+    /// The same code once more, while it lives: no new one is asked for.
+    #[serde(default)]
+    pub resend: bool,
+}
+
+/// `POST /v1/handover`, the terminal's button: hands over the code of the payer who has passed; the same code again while it
+/// lives.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CurrentHandover {
+    /// Another register than the request named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register: Option<RegisterKind>,
 }
 
 /// `POST /v1/verifications/{id}/confirmation`: the payer agrees to merchant and exact amount of the session's
@@ -325,8 +361,8 @@ pub struct TerminalStatus {
     /// What it can capture.
     #[schema(value_type = Vec<String>)]
     pub modalities: Vec<Modality>,
-    /// Ways to the register.
-    pub registers: Vec<RegisterKind>,
+    /// Ways to the register that are configured.
+    pub registers: Vec<RegisterOffer>,
     /// Software version.
     pub version: String,
     /// What keeps it from its work: stable codes, those that weigh most first.

@@ -34,6 +34,7 @@ pub mod pin;
 pub mod problem;
 pub mod receipt;
 pub mod refund;
+pub mod register;
 pub mod reversal;
 pub mod sealing;
 #[cfg(feature = "serve")]

@@ -142,6 +142,8 @@ problem_codes! {
     SampleRejected = "sample_rejected", 422, "A sample cannot be used";
     /// The activation code is wrong, used or too old.
     ActivationRefused = "activation_refused", 422, "This activation code is not valid";
+    /// This terminal has no such way to the register.
+    RegisterNotConfigured = "register_not_configured", 422, "This way to the register is not configured here";
     /// The code is not the one on the terminal's screen.
     PairingRefused = "pairing_refused", 422, "This pairing code is not valid";
     /// The site's certificate authority does not vouch for this name.

@@ -16,6 +16,7 @@ mod models;
 mod openapi;
 mod output;
 mod process;
+mod register;
 mod sandbox;
 mod server;
 mod site;
@@ -73,6 +74,7 @@ enum Command {
     Verify(verify::Verify),
     Confirm(confirm::Confirm),
     Till(till::Till),
+    Register(register::Register),
     Models(models::Models),
     Audit(audit::Audit),
     Bench(bench::Bench),
@@ -135,6 +137,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(command) => return command.run(&site).await,
         Command::Confirm(command) => return command.run(&site).await,
         Command::Till(command) => return command.run(&site).await,
+        Command::Register(command) => return command.run(&site).await,
         Command::Models(command) => return command.run(&site).await,
         Command::Audit(command) => command.run(&site).await?,
         Command::Bench(command) => command.run().await?,

@@ -15,6 +15,7 @@ use selfsame_domain::time::Timestamp;
 use selfsame_domain::verification::{AttackPolicy, Policy};
 use selfsame_server::authority::Authority;
 use selfsame_terminal::Budgets;
+use selfsame_terminal::register::RegisterSettings;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
@@ -58,6 +59,9 @@ pub struct Settings {
     /// The key of this machine.
     #[serde(default)]
     pub identity: IdentitySettings,
+    /// Ways to the register.
+    #[serde(default)]
+    pub register: RegisterSettings,
     /// Model packs.
     #[serde(default)]
     pub models: ModelSettings,
@@ -500,6 +504,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use selfsame_terminal::register::{KeyboardSettings, SerialSettings, TcpSettings, WebSocketSettings};
+
     use super::*;
 
     #[test]
@@ -512,6 +518,26 @@ mod tests {
     }
 
     #[test]
+    fn the_commented_ways_to_the_register_are_their_defaults() {
+        let (_, section) = DEFAULT_SETTINGS.split_once("\n[register]\n").unwrap();
+        let (section, _) = section.split_once("\n[models]\n").unwrap();
+        let is_setting = |line: &&str| {
+            let line = line.strip_prefix("# ").unwrap_or(line);
+            line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '))
+        };
+        let lines = section.lines().filter(is_setting).map(|line| line.strip_prefix("# ").unwrap_or(line));
+        let text = format!("[register]\n{}", lines.collect::<Vec<_>>().join("\n"));
+        let settings = toml::from_str::<Settings>(&text).unwrap().register;
+        assert_eq!(settings.default, RegisterSettings::default().default);
+        assert_eq!(settings.keyboard, Some(KeyboardSettings::default()));
+        let serial = SerialSettings { trigger_byte: Some(22), ..Default::default() };
+        assert_eq!(settings.serial, Some(serial));
+        assert_eq!(settings.tcp, Some(TcpSettings::default()));
+        let origins = vec!["https://till.example".to_owned()];
+        assert_eq!(settings.websocket, Some(WebSocketSettings { origins, ..Default::default() }));
+    }
+
+    #[test]
     fn one_setting_changes_one_setting() {
         let settings: Settings = toml::from_str("[server]\ncode_lifetime_seconds = 30\n").unwrap();
         assert_eq!((settings.server.code_lifetime_seconds, settings.server.amount_minor_max), (30, 5000));
@@ -519,7 +545,15 @@ mod tests {
 
     #[test]
     fn unknown_settings_are_refused() {
-        for text in ["[server]\nlisten_address = \"x\"", "[sever]", "[capture]\nsource = \"guess\""] {
+        for text in [
+            "[server]\nlisten_address = \"x\"",
+            "[sever]",
+            "[capture]\nsource = \"guess\"",
+            "[register]\ndefault = \"fax\"",
+            "[register.fax]",
+            "[register.serial]\nbauds = 1",
+            "[register.keyboard]\ndigits = \"roman\"",
+        ] {
             assert!(toml::from_str::<Settings>(text).is_err(), "{text}");
         }
     }

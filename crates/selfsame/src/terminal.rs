@@ -12,6 +12,7 @@ use selfsame_api::client::Client;
 use selfsame_domain::clock::SystemClock;
 use selfsame_domain::terminal::Purpose;
 use selfsame_terminal::device::DeviceIdentity;
+use selfsame_terminal::register::Registers;
 use selfsame_terminal::{LanAccess, Listening, RegisterAccess, TerminalConfig, run_terminal};
 
 use crate::process::{ProcessOptions, stop};
@@ -70,6 +71,7 @@ impl Terminal {
             journal: site.journal(),
             configuration: site.terminal_configuration(),
             budgets: site.settings()?.terminal.budgets()?,
+            handover: Registers::open(&site.settings()?.register).await?,
             identity,
             registers,
             clock: clock.clone(),

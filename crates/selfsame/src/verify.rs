@@ -14,6 +14,7 @@ use selfsame_api::interface::{
     HandoverMode, HandoverPlan, HandoverRequest, NewSession, Outcome, RegisterKind, Session, SessionState,
 };
 use selfsame_api::problem::ProblemCode;
+use selfsame_api::register::{HANDOVER_WORDS, HandoverState};
 use selfsame_api::verifier::{FrameAnswer, PadInput, SyntheticPress, VerifierStatus};
 use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::clock::{Clock, SystemClock};
@@ -44,7 +45,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Ask this machine's terminal to verify a payer, and print the payment code
 ///
 /// Calls the verification interface: no amount is sent. After a pass the 18 digits are printed on standard output
-/// (register `return`), or shown on the terminal's screen and kept as a picture (register `screen`).
+/// (register `return`), shown on the terminal's screen and kept as a picture (register `screen`), or sent to the till.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame verify --phone-last4 0142 | selfsame till --amount 4.20 --key-file merchant.key
@@ -109,6 +110,14 @@ enum Register {
     Return,
     /// On the terminal's screen, as Code 128 and QR
     Screen,
+    /// Typed, as section [register.keyboard] says
+    Keyboard,
+    /// Written to a serial line, as section [register.serial] says
+    Serial,
+    /// Written to a TCP connection, as section [register.tcp] says
+    Tcp,
+    /// Pushed to a page of a browser, as section [register.websocket] says
+    Websocket,
 }
 
 impl Verify {
@@ -124,6 +133,10 @@ impl Verify {
         let register = match self.register {
             Register::Return => RegisterKind::Return,
             Register::Screen => RegisterKind::Screen,
+            Register::Keyboard => RegisterKind::Keyboard,
+            Register::Serial => RegisterKind::Serial,
+            Register::Tcp => RegisterKind::Tcp,
+            Register::Websocket => RegisterKind::Websocket,
         };
         let new = NewSession {
             request_id,
@@ -160,6 +173,19 @@ impl Verify {
                 std::fs::write(&self.picture, picture)
                     .with_context(|| format!("failed to write `{}`", self.picture.display()))?;
                 output::line(self.picture.display())?;
+            }
+            (
+                RegisterKind::Keyboard | RegisterKind::Serial | RegisterKind::Tcp | RegisterKind::Websocket,
+                _,
+            ) => {
+                let told = HANDOVER_WORDS.iter().find(|words| words.state == handover.state);
+                output::note(told.map_or("", |words| words.en));
+                if let Some(detail) = &handover.detail {
+                    output::note(detail);
+                }
+                if handover.state != HandoverState::Sent {
+                    return Ok(ExitCode::FAILURE);
+                }
             }
         }
         Ok(ExitCode::SUCCESS)

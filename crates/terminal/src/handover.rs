@@ -1,16 +1,26 @@
-//! Steps 3 and 4 of the method, the terminal's side: ask the payment server for the general payment code of a pass.
+//! Steps 3 to 5 of the method, the terminal's side: ask the payment server for the general payment code of a pass, and
+//! bring it to the register, at once or when the till asks for it.
+//!
+//! What broke in the middle is never sent again by itself: digits that come twice are worse than digits that do not come.
+//! Whoever looks at the till decides, and then sends the same code again while it lives, or has a new one.
 
+use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use selfsame_api::client::ClientError;
+use selfsame_api::failure::FailureCode;
 use selfsame_api::interface::{Handover, HandoverRequest, RegisterKind, Session};
 use selfsame_api::payment_code::{Device, NewPaymentCode, PaymentCode};
 use selfsame_api::problem::{Problem, ProblemCode};
+use selfsame_api::register::HandoverState;
 use selfsame_domain::id::{RequestId, SessionId, VerificationId};
 use selfsame_domain::timing::Stage;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
 
 use crate::device::ServerLink;
-use crate::register::LiveCode;
+use crate::register::{LiveCode, Undelivered};
 use crate::session::Entered;
 use crate::verification::Sessions;
 use crate::{lock, random};
@@ -54,47 +64,209 @@ async fn ask_for_code(
     })
 }
 
+/// Which code is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// A new one, whatever was before.
+    New { lifetime_seconds: Option<u32> },
+    /// The one that lives.
+    Same,
+    /// The one that lives, else a new one.
+    SameOrNew,
+}
+
+fn invalid(detail: &str) -> Problem {
+    Problem::new(ProblemCode::InvalidState).detail(detail)
+}
+
+impl Undelivered {
+    fn code(&self) -> FailureCode {
+        match self {
+            Undelivered::Missing { .. } => FailureCode::RegisterMissing,
+            Undelivered::NumLockOff => FailureCode::NumLockOff,
+            Undelivered::NotSent { .. } => FailureCode::HandoverFailed,
+            Undelivered::Uncertain { .. } => FailureCode::HandoverUncertain,
+        }
+    }
+
+    fn state(&self) -> HandoverState {
+        match self {
+            Undelivered::Uncertain { .. } => HandoverState::Uncertain,
+            _ => HandoverState::Failed,
+        }
+    }
+
+    fn detail(&self) -> String {
+        self.source().map_or_else(|| self.to_string(), |source| format!("{self}: {source}"))
+    }
+}
+
 impl Sessions {
-    /// Asks for the code of a pass now and brings it to the register.
+    /// Hands the code of a pass over. Goes on when the caller no longer waits: what is half typed helps nobody.
     pub(crate) async fn hand_over(
-        &self,
+        self: &Arc<Self>,
         session: SessionId,
         request: HandoverRequest,
     ) -> Result<Session, Problem> {
         let entered = self.find(session)?;
-        let register = request.register.unwrap_or(entered.plan.register);
-        self.bring(&entered, register, request.lifetime_seconds).await?;
-        Ok(entered.shown())
+        let wanted = match request {
+            HandoverRequest { resend: true, lifetime_seconds: Some(_), .. } => {
+                let detail = "a code that is sent again keeps its life: leave `lifetime_seconds` out";
+                return Err(Problem::new(ProblemCode::InvalidRequest).detail(detail));
+            }
+            HandoverRequest { resend: true, .. } => Wanted::Same,
+            HandoverRequest { lifetime_seconds, .. } => Wanted::New { lifetime_seconds },
+        };
+        self.hand_over_apart(entered, request.register, wanted).await
     }
 
-    /// Asks for a code, and brings it to a register.
-    pub(crate) async fn bring(
+    /// The terminal's button, or the till's trigger: the code of the payer who has passed. Pressed again, the same code
+    /// again while it lives; while it is being sent, nothing.
+    pub(crate) async fn hand_over_current(
+        self: &Arc<Self>,
+        register: Option<RegisterKind>,
+    ) -> Result<Session, Problem> {
+        let latest = self.all().into_iter().max_by_key(|entered| entered.id());
+        let passed = latest.filter(|entered| lock(&entered.pass).is_some());
+        let entered = passed.ok_or_else(|| invalid("no payer has passed whose code could be handed over"))?;
+        let state = entered.session.borrow().handover.as_ref().map(|handover| handover.state);
+        if state == Some(HandoverState::Sending) {
+            return Ok(entered.shown());
+        }
+        self.hand_over_apart(entered, register, Wanted::SameOrNew).await
+    }
+
+    /// Hands over whenever a till asks by itself.
+    pub(crate) async fn follow_tills(self: Arc<Self>, asked: Option<mpsc::Receiver<RegisterKind>>) {
+        let Some(mut asked) = asked else { return std::future::pending().await };
+        while let Some(register) = asked.recv().await {
+            tracing::info!(register = register.as_str(), "the till asks for the code");
+            if let Err(problem) = self.hand_over_current(Some(register)).await {
+                tracing::warn!(register = register.as_str(), %problem, "the till asked for a code in vain");
+            }
+        }
+        std::future::pending().await
+    }
+
+    async fn hand_over_apart(
+        self: &Arc<Self>,
+        entered: Arc<Entered>,
+        register: Option<RegisterKind>,
+        wanted: Wanted,
+    ) -> Result<Session, Problem> {
+        let sessions = self.clone();
+        let handing = tokio::spawn(async move {
+            sessions.bring(&entered, register, wanted).await?;
+            Ok(entered.shown())
+        });
+        handing.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a hand-over broke down");
+            Err(Problem::new(ProblemCode::Internal))
+        })
+    }
+
+    /// A new code to the register that the request planned. Answers what was wrong on the last part of its way.
+    pub(crate) async fn bring_planned(&self, entered: &Entered) -> Result<Option<FailureCode>, Problem> {
+        self.bring(entered, None, Wanted::New { lifetime_seconds: None }).await
+    }
+
+    /// Has a code, and brings it to the register that is named, else where it went before, else where the request planned.
+    async fn bring(
+        &self,
+        entered: &Entered,
+        register: Option<RegisterKind>,
+        wanted: Wanted,
+    ) -> Result<Option<FailureCode>, Problem> {
+        let _one_at_a_time = entered.handover.lock().await;
+        let before = entered.session.borrow().handover.clone();
+        let planned = entered.plan.register;
+        let lives = lock(&entered.code).as_ref().is_some_and(|code| code.digits().is_some());
+        match (wanted, before) {
+            (Wanted::Same | Wanted::SameOrNew, Some(before)) if lives => {
+                if entered.session.borrow().payment.is_some() {
+                    return Err(invalid("this code was charged already"));
+                }
+                let register = self.registers.choose(register.or(Some(before.register)))?;
+                Ok(self.send(entered, Handover { register, ..before }).await)
+            }
+            (Wanted::Same, _) => Err(invalid("no code of this verification lives: ask for a new one")),
+            (Wanted::SameOrNew | Wanted::New { .. }, _) => {
+                let register = self.registers.choose(register.or(planned))?;
+                let lifetime_seconds = match wanted {
+                    Wanted::New { lifetime_seconds } => lifetime_seconds,
+                    Wanted::Same | Wanted::SameOrNew => None,
+                };
+                let handover = self.ask(entered, register, lifetime_seconds).await?;
+                Ok(self.send(entered, handover).await)
+            }
+        }
+    }
+
+    /// Asks for a new code. The earlier one is revoked by that.
+    async fn ask(
         &self,
         entered: &Entered,
         register: RegisterKind,
         lifetime_seconds: Option<u32>,
-    ) -> Result<(), Problem> {
-        let _one_at_a_time = entered.handover.lock().await;
-        let no_pass =
-            || Problem::new(ProblemCode::InvalidState).detail("this verification has no pass in force");
-        let verification = lock(&entered.pass).ok_or_else(no_pass)?;
+    ) -> Result<Handover, Problem> {
+        let verification = *lock(&entered.pass);
+        let verification = verification.ok_or_else(|| invalid("this verification has no pass in force"))?;
         let started = Instant::now();
         let request = RequestId::new(self.clock.now(), random());
         // The earlier code is dead from the moment that the server has heard of this.
         *lock(&entered.code) = None;
         let issued = ask_for_code(&self.link, request, verification, register, lifetime_seconds).await?;
-        let asked = Instant::now();
         *lock(&entered.code) =
             Some(LiveCode::new(issued.digits, Duration::from_millis(issued.expires_in_ms)));
-        let handover = Handover { code_id: issued.id, register, digits: None, expires_at: issued.expires_at };
         entered.change(|session| {
-            session.handover = Some(handover);
             session.error = None;
-            session.timings.add(Stage::Code, asked - started);
-            session.timings.add(Stage::Handover, asked.elapsed());
+            session.timings.add(Stage::Code, started.elapsed());
         });
-        tracing::info!(session.id = %entered.id(), code.id = %issued.id, register = register.as_str(), "handed a code over");
-        Ok(())
+        let (state, expires_at) = (HandoverState::Sending, issued.expires_at);
+        Ok(Handover {
+            code_id: issued.id,
+            register,
+            state,
+            error: None,
+            detail: None,
+            digits: None,
+            expires_at,
+        })
+    }
+
+    /// Brings the code that lives to a register, and tells how that went.
+    async fn send(&self, entered: &Entered, handover: Handover) -> Option<FailureCode> {
+        let started = Instant::now();
+        let (code, register) = (handover.code_id, handover.register);
+        let sending = Handover { state: HandoverState::Sending, error: None, detail: None, ..handover };
+        entered.change(|session| session.handover = Some(sending));
+        let digits =
+            lock(&entered.code).as_ref().and_then(LiveCode::digits).map(str::to_owned).map(Zeroizing::new);
+        // It may have been given up in this moment.
+        let digits = digits?;
+        let delivered = self.registers.deliver(register, &digits).await;
+        drop(digits);
+        let failure = delivered.err();
+        match &failure {
+            None => {
+                tracing::info!(session.id = %entered.id(), code.id = %code, register = register.as_str(), "handed a code over")
+            }
+            Some(failure) => {
+                let (error, detail) = (failure.code(), failure.detail());
+                tracing::warn!(session.id = %entered.id(), code.id = %code, %error, detail, "a code was not handed over");
+            }
+        }
+        let error = failure.as_ref().map(Undelivered::code);
+        entered.change(|session| {
+            session.timings.add(Stage::Handover, started.elapsed());
+            // After a cancel there is no hand-over to tell about.
+            if let Some(handover) = session.handover.as_mut().filter(|handover| handover.code_id == code) {
+                handover.state = failure.as_ref().map_or(HandoverState::Sent, Undelivered::state);
+                handover.error = error;
+                handover.detail = failure.as_ref().map(Undelivered::detail);
+            }
+        });
+        error
     }
 
     /// What the terminal's screen shows of a session.

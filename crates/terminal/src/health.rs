@@ -10,7 +10,7 @@ use selfsame_api::client::{Client, ClientError};
 use selfsame_api::configuration::Configuration;
 use selfsame_api::failure::FailureCode;
 use selfsame_api::fleet::{Health, HealthReceived, LastOutcome, REPORT_EVERY, Reason};
-use selfsame_api::interface::{Outcome, RegisterKind, Session, TerminalState, TerminalStatus};
+use selfsame_api::interface::{Outcome, Session, TerminalState, TerminalStatus};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::verifier::VerifierStatus;
 use selfsame_domain::id::TerminalId;
@@ -142,7 +142,7 @@ impl Checkup {
             state,
             to_confirm: self.sessions.to_confirm(),
             modalities: modalities.unwrap_or_default(),
-            registers: vec![RegisterKind::Return, RegisterKind::Screen],
+            registers: self.sessions.registers.offers(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             reasons,
             server_reachable: connection != Connection::Lost,
@@ -203,7 +203,7 @@ impl Checkup {
             reasons: status.reasons,
             clock_skew_ms: status.clock_skew_ms,
             modalities: status.modalities,
-            registers: status.registers,
+            registers: status.registers.iter().map(|offer| offer.register).collect(),
             last_outcome,
             outcomes,
             journal_free_bytes: self.journal_free_bytes(),

@@ -20,8 +20,8 @@ use axum::response::{IntoResponse, Response};
 use selfsame_api::client::Client;
 use selfsame_api::diagnostics::Diagnostics;
 use selfsame_api::interface::{
-    Board, Cancel, CancelReason, Confirmation, DEADLINE_MS_MAX, DEADLINE_MS_MIN, HandoverRequest,
-    LEASE_MS_MAX, LEASE_MS_MIN, NewSession, Prepare, Session, TerminalStatus, WAIT_MS_MAX,
+    Board, Cancel, CancelReason, Confirmation, CurrentHandover, DEADLINE_MS_MAX, DEADLINE_MS_MIN,
+    HandoverRequest, LEASE_MS_MAX, LEASE_MS_MIN, NewSession, Prepare, Session, TerminalStatus, WAIT_MS_MAX,
 };
 use selfsame_api::payment::REPLAYED_HEADER;
 use selfsame_api::problem::{Problem, ProblemCode};
@@ -47,6 +47,7 @@ use crate::health::{Checkup, STATUS_TIMEOUT};
 use crate::journal::Journal;
 use crate::listen::{Listening, RegisterAccess, loopback_names, serve};
 use crate::pairing::{self, Pairings};
+use crate::register::Registers;
 use crate::verification::Sessions;
 use crate::verifier::Budgets;
 
@@ -69,6 +70,8 @@ pub struct TerminalConfig {
     pub registers: RegisterAccess,
     /// How long a payer may take; what the verification program holds to.
     pub budgets: Budgets,
+    /// Ways to the register.
+    pub handover: Registers,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -99,9 +102,13 @@ pub async fn run_terminal(
     let link = Arc::new(config.identity.link(config.clock.clone()));
     let clock = config.clock;
     let configured = Configured::open(config.configuration);
+    let mut registers = config.handover;
+    let asked = registers.take_asked();
+    let (our_link, our_clock) = (link.clone(), clock.clone());
     let sessions =
-        Sessions::new(journal, remembered, verifier.clone(), link.clone(), configured, clock.clone());
+        Sessions::new(journal, remembered, verifier.clone(), our_link, configured, registers, our_clock);
     let sessions = Arc::new(sessions);
+    let tills = sessions.clone().follow_tills(asked);
     let terminal = config.identity.terminal.terminal;
     let path = config.registers.registers.clone();
     let pairings = Pairings::open(&path, terminal, clock.clone());
@@ -135,6 +142,7 @@ pub async fn run_terminal(
     tokio::select! {
         served = async { axum::serve(listener, router).await } => served.map_err(TerminalError::Serve),
         () = channel => Ok(()),
+        () = tills => Ok(()),
         () = ports => Ok(()),
         () = reporting => Ok(()),
         () = shutdown => Ok(()),
@@ -222,6 +230,7 @@ fn for_registers() -> OpenApiRouter<App> {
 /// For the terminal's own screen, on which the payer acts.
 fn for_screen() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .routes(routes!(hand_over_current))
         .routes(routes!(confirm))
         .routes(routes!(diagnostics))
         .route_layer(from_fn(screen_only))
@@ -308,6 +317,7 @@ async fn create(
         let parsed = Identifier::parse(identifier.kind, &identifier.value);
         parsed.map_err(|error| Problem::new(ProblemCode::InvalidRequest).detail(error))?;
     }
+    app.sessions.registers.choose(request.handover.register)?;
     let accepted = app.sessions.accept(caller.register(), request, app.checkup.admit())?;
     let status = if accepted.replayed { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(accepted.session)).into_response();
@@ -381,7 +391,8 @@ async fn events(
     Ok(app.streams.of_session(entered, after, app.clock.clone())?.into_response())
 }
 
-/// Asks for the code now and hands it over. Again: a new code, and the earlier one is revoked.
+/// Asks for the code now and hands it over. Again: a new code, and the earlier one is revoked; with `resend` the same code
+/// once more, while it lives. Answered when it is known how it went: see `handover.state` of the session.
 #[utoipa::path(post, path = "/v1/verifications/{id}/handover", tag = "verification", params(("id" = String, Path)),
     request_body = HandoverRequest,
     responses((status = 200, body = Session), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
@@ -391,6 +402,17 @@ async fn hand_over(
     Json(request): Json<HandoverRequest>,
 ) -> Result<Json<Session>, Problem> {
     app.sessions.hand_over(session, request).await.map(Json)
+}
+
+/// The terminal's button: hands over the code of the payer who has passed, or sends the same code again while it lives.
+/// While a code is being sent it does nothing.
+#[utoipa::path(post, path = "/v1/handover", tag = "terminal", request_body = CurrentHandover,
+    responses((status = 200, body = Session), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
+async fn hand_over_current(
+    State(app): State<App>,
+    Json(CurrentHandover { register }): Json<CurrentHandover>,
+) -> Result<Json<Session>, Problem> {
+    app.sessions.hand_over_current(register).await.map(Json)
 }
 
 /// The payer agrees to merchant and exact amount of the session's `payment`, by PIN or, where that is enough, by a

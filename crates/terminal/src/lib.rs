@@ -23,7 +23,7 @@ mod journal;
 mod listen;
 mod page;
 mod pairing;
-mod register;
+pub mod register;
 mod session;
 mod state;
 mod tables;

@@ -6,8 +6,10 @@ use selfsame_api::guidance::GUIDANCE;
 use selfsame_api::interface::{
     DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, DEADLINE_MS_MIN, LEASE_MS_MAX, LEASE_MS_MIN, WAIT_MS_MAX,
 };
+use selfsame_api::register::HANDOVER_WORDS;
 
 use crate::handover::CODE_TIMEOUT;
+use crate::register::HANDOVER_DEADLINE;
 use crate::state;
 use crate::verification::{CANCEL_TIMEOUT, DEADLINE_GRACE, WAKE_BUDGET};
 use crate::verifier::CALL_TIMEOUT;
@@ -19,6 +21,7 @@ pub fn interface_tables() -> Vec<(&'static str, String)> {
         ("reasons", reasons()),
         ("failures", failures()),
         ("guidance", guidance()),
+        ("handover", handover()),
         ("budgets", budgets()),
     ]
 }
@@ -48,6 +51,14 @@ fn guidance() -> String {
     table
 }
 
+fn handover() -> String {
+    let mut table = String::from("| state | en | zh-CN |\n|---|---|---|\n");
+    for words in HANDOVER_WORDS {
+        table.push_str(&format!("| `{}` | {} | {} |\n", words.state.as_str(), words.en, words.zh));
+    }
+    table
+}
+
 fn budgets() -> String {
     let ms = |duration: std::time::Duration| duration.as_millis().to_string();
     let rows = [
@@ -66,6 +77,7 @@ fn budgets() -> String {
         ("a usable sample, anew for each try", "`capture_seconds` of `selfsame.toml`".to_owned()),
         ("a call of the payment server while verifying; asked twice", ms(CALL_TIMEOUT)),
         ("a payment code; asked for twice", ms(CODE_TIMEOUT)),
+        ("bringing it to the register; never tried twice", ms(HANDOVER_DEADLINE)),
         ("freeing the reader after a cancel, and telling the server", ms(CANCEL_TIMEOUT)),
         ("a lease (`lease_ms`)", format!("{LEASE_MS_MIN} to {LEASE_MS_MAX}, none unless asked for")),
         ("one long poll (`wait_ms`)", format!("at most {WAIT_MS_MAX}")),

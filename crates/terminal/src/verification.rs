@@ -27,6 +27,7 @@ use crate::device::ServerLink;
 use crate::handover::CODE_TIMEOUT;
 use crate::health::{Tally, last_of};
 use crate::journal::{Entry, Journal, MEMORY, Remembered};
+use crate::register::{HANDOVER_DEADLINE, Registers};
 use crate::session::Entered;
 use crate::state::{Event, next};
 use crate::verifier::{Budgets, CALL_TIMEOUT};
@@ -67,6 +68,7 @@ pub(crate) fn budgets(payer: Budgets) -> BTreeMap<String, u64> {
         ("capture", payer.capture),
         ("verify_call", CALL_TIMEOUT),
         ("code_call", CODE_TIMEOUT),
+        ("handover", HANDOVER_DEADLINE),
         ("cancel", CANCEL_TIMEOUT),
     ];
     let milliseconds = |budget: Duration| u64::try_from(budget.as_millis()).unwrap_or(u64::MAX);
@@ -80,6 +82,7 @@ pub(crate) struct Sessions {
     verifier: Client,
     pub(crate) link: Arc<ServerLink>,
     pub(crate) configured: Configured,
+    pub(crate) registers: Registers,
     pub(crate) tally: Tally,
     /// Raised by every change of any session, and of what the server says.
     news: Arc<watch::Sender<u64>>,
@@ -137,6 +140,7 @@ impl Sessions {
         verifier: Client,
         link: Arc<ServerLink>,
         configured: Configured,
+        registers: Registers,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let mut index = Index::default();
@@ -150,7 +154,7 @@ impl Sessions {
         let remembered: Vec<Session> =
             index.sessions.values().map(|entered| entered.session.borrow().clone()).collect();
         let tally = Tally::new(last_of(remembered.iter()));
-        Self { index: Mutex::new(index), journal, verifier, link, configured, tally, news, clock }
+        Self { index: Mutex::new(index), journal, verifier, link, configured, registers, tally, news, clock }
     }
 
     /// Something about the terminal has changed that is no session's.
@@ -398,13 +402,12 @@ impl Sessions {
             entered.pass(verification);
         }
         let mut error = ending.error;
-        let plan = entered.plan;
-        if passed.is_some()
-            && plan.mode == HandoverMode::Immediate
-            && let Err(problem) = self.bring(entered, plan.register, None).await
-        {
-            tracing::warn!(session.id = %entered.id(), %problem, "the code was not handed over; it can be asked for again");
-            error = Some(FailureCode::CodeIssueFailed.into());
+        if passed.is_some() && entered.plan.mode == HandoverMode::Immediate {
+            let brought = self.bring_planned(entered).await.unwrap_or_else(|problem| {
+                tracing::warn!(session.id = %entered.id(), %problem, "there was no code; it can be asked for again");
+                Some(FailureCode::CodeIssueFailed)
+            });
+            error = brought.map(SessionError::from);
         }
         lock(&self.index).active = None;
         self.tally.add(outcome, error.map(|error| error.code), self.clock.now());

@@ -89,7 +89,8 @@ async fn replaced(stage: &Stage<'_>, session: &Session, digits: &str) -> Checked
 }
 
 async fn expired(stage: &Stage<'_>, session: &Session) -> Checked {
-    let short = HandoverRequest { register: None, lifetime_seconds: Some(SHORT_LIFETIME_SECONDS) };
+    let short =
+        HandoverRequest { register: None, lifetime_seconds: Some(SHORT_LIFETIME_SECONDS), resend: false };
     let again = stage.at.hand_over(session, &short).await.map_err(explain_terminal)?;
     let (_, digits) = handed_digits(&again)?;
     tokio::time::sleep(Duration::from_secs(SHORT_LIFETIME_SECONDS.into()) + SHORT_LIFETIME_GRACE).await;

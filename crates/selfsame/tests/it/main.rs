@@ -29,6 +29,7 @@ mod processes;
 mod race;
 mod reach;
 mod refusal;
+mod register;
 mod standing;
 mod terminal;
 mod token;
