@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::caller::http;
 use crate::device;
 use crate::payer::text;
+use crate::processes::Processes;
 use crate::site::{Setup, TestSite};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -345,4 +346,22 @@ async fn two_requests_with_one_counter_are_seen_and_a_late_one_is_not() {
     site.advance(130);
     send(12).await;
     assert_eq!(clone_signs(&site).await, ["clone_counter_reused", "clone_fell_behind"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_run_in_their_cage_go_on_with_a_changed_key() {
+    let processes = Processes::start().await;
+    processes.ready().await;
+    let pass = async |press: &str| {
+        let arguments = ["verify", "--phone-last4", "0142", "--finger", "1", "--press", press];
+        processes.run(&arguments, "").await.expect("Ada is verified")
+    };
+    pass("7101").await;
+    let said = processes.run(&["terminal", "rotate-key"], "").await.expect("the key is changed");
+    assert!(said.contains("signs as key_"), "{said}");
+    // The key before is taken for a minute; the terminals' clocks are corrected by the server's.
+    let advance = json!({ "seconds": 90 });
+    let operator = processes.server("operator");
+    operator.post::<Value>("/v1/test-clock/advance", &advance, PATIENCE).await.expect("it is later");
+    pass("7102").await;
 }

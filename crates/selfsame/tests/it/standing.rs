@@ -67,12 +67,12 @@ impl Program {
         Self { client: Client::unix(&socket, Arc::new(SystemClock)), socket }
     }
 
-    /// Wakes it for somebody whom nobody knows, which runs like any other verification.
-    async fn wake(&self, site: &TestSite) -> SessionId {
+    /// Wakes it for somebody.
+    async fn wake(&self, site: &TestSite, member_number: &str) -> SessionId {
         let mut random = [0; 10];
         getrandom::fill(&mut random).expect("the operating system's generator answers");
         let session = SessionId::new(site.clock.now(), random);
-        let identifier = Identifier { kind: IdentifierKind::MemberNumber, value: "NOBODY".to_owned() };
+        let identifier = Identifier { kind: IdentifierKind::MemberNumber, value: member_number.to_owned() };
         let deadline_ms = PATIENCE.as_millis().try_into().expect("a minute");
         let wake = Wake { session, modality: Modality::Finger, identifier: Some(identifier), deadline_ms };
         self.client.post::<Progress>("/v1/wake", &wake, PATIENCE).await.expect("it is there");
@@ -110,23 +110,24 @@ async fn a_clock_an_hour_off_ends_in_clock_skew_and_minutes_do_not_matter() {
     let till = || site.till.identity.clone();
     for off_ms in [-3_600_000, 3_600_000] {
         let program = Program::start(&site, till(), off_ms).await;
-        let session = program.wake(&site).await;
+        let session = program.wake(&site, "NOBODY").await;
         assert_eq!(program.failure(session).await, FailureCode::ClockSkew);
     }
     let program = Program::start(&site, till(), 240_000).await;
-    let session = program.wake(&site).await;
-    let progress = program.until(session, SessionState::Capturing).await;
-    assert_eq!(progress.state, SessionState::Capturing, "{progress:?}");
+    let session = program.wake(&site, "NOBODY").await;
+    let verdict = program.until(session, SessionState::Done).await.verdict.expect("a verdict");
+    assert_eq!(verdict.outcome, Outcome::Declined);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_revoked_in_the_middle_ends_in_terminal_not_active() {
     let site = TestSite::start().await;
+    let payer = site.payer(3, 0).await;
     for how in ["lock", "retire", "activate again"] {
         let device = site.add_terminal("till").await;
         let terminal = device.terminal();
         let program = Program::start(&site, device.identity.clone(), 0).await;
-        let session = program.wake(&site).await;
+        let session = program.wake(&site, &payer.member_number).await;
         let progress = program.until(session, SessionState::Capturing).await;
         assert_eq!(progress.state, SessionState::Capturing, "{progress:?}");
         if how == "activate again" {
@@ -163,6 +164,6 @@ async fn a_key_that_cannot_sign_ends_in_signer_unavailable() {
         DeviceIdentity::load(&file).expect("nothing is opened before it is needed")
     };
     let program = Program::start(&site, identity, 0).await;
-    let session = program.wake(&site).await;
+    let session = program.wake(&site, "NOBODY").await;
     assert_eq!(program.failure(session).await, FailureCode::SignerUnavailable);
 }

@@ -1,6 +1,7 @@
 //! A device key inside a security module, reached over PKCS#11. The module is a library that is loaded when it is needed;
 //! the key is made inside and cannot be taken out.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -143,14 +144,26 @@ impl Token {
         TokenError::Malformed { module: self.module.clone(), what }
     }
 
-    /// Loads the module and logs in. The module stays initialized for as long as the program runs: others in it may use
-    /// it too.
-    fn open(&self) -> Result<(Session, Vec<MechanismType>), TokenError> {
+    /// Loads the module, once for as long as the program runs: others in it may use it too, and few libraries bear to be
+    /// taken away and loaded again.
+    fn load(&self) -> Result<Pkcs11, TokenError> {
+        static LOADED: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
+        let mut loaded = lock(&LOADED);
+        if let Some(context) = loaded.get(&self.module) {
+            return Ok(context.clone());
+        }
         let context = Pkcs11::new(&self.module).map_err(self.failed("load the library"))?;
         match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, Function::Initialize)) => {}
             Err(error) => return Err(self.failed("begin")(error)),
         }
+        loaded.insert(self.module.clone(), context.clone());
+        Ok(context)
+    }
+
+    /// Finds the token and logs in.
+    fn open(&self) -> Result<(Session, Vec<MechanismType>), TokenError> {
+        let context = self.load()?;
         let failed = self.failed("find the token");
         let mut found = None;
         for slot in context.get_slots_with_token().map_err(&failed)? {
