@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use selfsame_api::client::{Client, ClientError};
+use selfsame_api::configuration::Language;
 use selfsame_api::enrolment::{Enrolment, EnrolmentState, NewEnrolment, enrolment_samples};
+use selfsame_api::guidance::guidance_of;
 use selfsame_api::problem::ProblemCode;
 use selfsame_api::serve::{bind_unix, serve_unix};
 use selfsame_biometrics::synthetic::Master;
@@ -249,21 +251,18 @@ async fn take_presses(
     let mut samples = Vec::with_capacity(wanted);
     let mut taken: Vec<Pose> = Vec::new();
     for number in 1..=wanted {
-        let turn = next_turn(&taken).map(Turn::as_str);
+        let turn = next_turn(&taken).map_or("no_face", Turn::as_str);
         output::note(match source.modality() {
             Modality::Finger => format!("press {number} of {wanted}: touch the reader with the same finger"),
-            Modality::Face => {
-                let turn = turn.map_or("look into the camera".to_owned(), words);
-                format!("picture {number} of {wanted}: {turn}")
-            }
+            Modality::Face => format!("picture {number} of {wanted}: {}", words(turn)),
         });
         // What was said last is not said again while it goes on being true.
         let said = Mutex::new(turn);
         let guide = |guidance: Option<&'static str>| {
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(guidance) = guidance.filter(|guidance| *said != Some(*guidance)) {
+            if let Some(guidance) = guidance.filter(|guidance| *said != *guidance) {
                 output::note(words(guidance));
-                *said = Some(guidance);
+                *said = guidance;
             }
         };
         let capture = source.capture_for_enrolment(&taken, guide);
@@ -283,15 +282,10 @@ async fn take_presses(
     Ok((source.grade(), samples))
 }
 
-/// Guidance in plain words. Most codes are plain words already.
+/// Guidance in the words of our own screens. What is no code of theirs is plain enough without underscores.
 fn words(guidance: &str) -> String {
-    let turn = match guidance.parse() {
-        Ok(Turn::Left) => "turn your head a little to your left",
-        Ok(Turn::Right) => "turn your head a little to your right",
-        Ok(Turn::Up) => "look up a little",
-        Err(_) => return guidance.replace('_', " "),
-    };
-    turn.to_owned()
+    let known = guidance_of(guidance).map(|guidance| guidance.text(Language::En).to_lowercase());
+    known.unwrap_or_else(|| guidance.replace('_', " "))
 }
 
 fn explain_open(error: ClientError, account: AccountId) -> anyhow::Error {

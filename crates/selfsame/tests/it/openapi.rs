@@ -92,6 +92,7 @@ fn the_tables_of_the_interfaces_page_are_the_present_ones() {
 fn every_reason_to_try_again_has_words_for_the_payer() {
     use selfsame_biometrics::face::Retry as Face;
     use selfsame_biometrics::finger::Rejection as Finger;
+    use selfsame_domain::enrolment::{TooFewPoses, Turn};
     let face = [
         Face::NoFace,
         Face::SeveralFaces,
@@ -107,7 +108,9 @@ fn every_reason_to_try_again_has_words_for_the_payer() {
     ];
     let finger =
         [Finger::TooLarge, Finger::NoFinger, Finger::PartialContact, Finger::Unclear, Finger::FewDetails];
+    let turns = [Turn::Left, Turn::Right, Turn::Up].map(Turn::as_str).into_iter().chain([TooFewPoses::CODE]);
     let codes = face.iter().map(|retry| retry.code()).chain(finger.iter().map(|rejection| rejection.code()));
+    let codes = codes.chain(turns);
     for code in codes {
         assert!(selfsame_api::guidance::guidance_of(code).is_some(), "{code}");
     }

@@ -151,6 +151,10 @@ impl Line {
     fn listen(&self) {
         let mut reader: Option<TTYPort> = None;
         while !self.has_ended() {
+            // Whoever writes has given the port up. As long as we hold our end of it nobody can open it again.
+            if reader.is_some() && lock(&self.port).is_none() {
+                reader = None;
+            }
             let Some(port) = reader.as_mut() else {
                 match self.reader() {
                     Ok(port) => reader = Some(port),
