@@ -1,11 +1,10 @@
 //! Confirmations: above a limit the payer agrees to merchant and exact amount at the terminal.
 
-use std::fmt;
-
 use selfsame_domain::id::PaymentId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::merchant::Secret;
 use crate::payment::Payment;
 
 /// `GET /v1/confirmations` (signed by the terminal): payments that wait for the payer here.
@@ -17,7 +16,7 @@ pub struct Confirmations {
 
 /// `POST /v1/confirmations` (signed by the terminal): the payer agrees, with a PIN, or with a gesture where the
 /// site's rules let one confirm.
-#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewConfirmation {
     /// Which payment.
@@ -25,11 +24,5 @@ pub struct NewConfirmation {
     pub payment: PaymentId,
     /// The PIN as typed; absent: a gesture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pin: Option<String>,
-}
-
-impl fmt::Debug for NewConfirmation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NewConfirmation({}, ***)", self.payment)
-    }
+    pub pin: Option<Secret>,
 }

@@ -54,6 +54,7 @@ reasons! {
     CaptureUnavailable = "capture_unavailable", "The verification program has neither reader nor camera: see `selfsame.toml`.";
     DiskFull = "disk_full", "There is no room for the journal: make some.";
     ClockSkew = "clock_skew", "This machine's clock is too far from the server's to be corrected: set it.";
+    RegisterUnavailable = "register_unavailable", "The way to the register by default is not there: payers can be verified, and their codes go out when it is plugged in.";
     ServerUnreachable = "server_unreachable", "The payment server does not answer.";
 }
 

@@ -7,6 +7,7 @@ use selfsame_domain::money::Currency;
 use selfsame_domain::reference::Reference;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use zeroize::Zeroize;
 
 /// `POST /v1/merchants`: a merchant with one store and one key.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -52,10 +53,16 @@ pub struct MerchantBalance {
     pub balance_minor: i64,
 }
 
-/// A secret that is shown once and never printed.
+/// A secret that is shown once, never printed, and wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Secret(pub String);
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

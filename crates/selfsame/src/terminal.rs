@@ -116,6 +116,10 @@ impl Terminal {
 /// The ports that the settings name. Where they are is told in the site's `run` folder.
 async fn register_access(site: &Site) -> anyhow::Result<RegisterAccess> {
     let settings = site.settings()?.terminal;
+    // Of an earlier run, whose settings may have been others.
+    for stale in [LOOPBACK_URL, LAN_URL] {
+        let _ = std::fs::remove_file(site.run(stale));
+    }
     let failed = |setting: &str, address: SocketAddr| {
         format!("failed to listen on {address}, which `{setting}` in section [terminal] names")
     };

@@ -43,7 +43,7 @@ async fn create(State(app): State<AppState>, request: Signed) -> Result<Response
     let proof = match &new.pin {
         None => Proof::Gesture,
         Some(typed) => {
-            let pin = Pin::parse(typed).map_err(invalid)?;
+            let pin = Pin::parse(&typed.0).map_err(invalid)?;
             let found = app.store.payment(None, target.clone()).await.or_problem()?;
             let here = found.map(|found| found.0).filter(|payment| payment.terminal == Some(terminal));
             let account = here.and_then(|payment| payment.account).ok_or_else(not_found)?;

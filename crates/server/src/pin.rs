@@ -191,7 +191,7 @@ async fn set(
     PathId(account): PathId<AccountId>,
     Json(new): Json<NewPin>,
 ) -> Result<StatusCode, Problem> {
-    let pin = parse_new(&new.pin)?;
+    let pin = parse_new(&new.pin.0)?;
     let is_set = app.store.pin_tries(account).await.or_problem()?.is_some();
     if is_set {
         let required = || Problem::new(ProblemCode::VerificationRequired);
@@ -225,8 +225,8 @@ async fn show(
     responses((status = 204), (status = "4XX", body = Problem)))]
 async fn change(State(app): State<AppState>, request: Signed) -> Result<StatusCode, Problem> {
     let change: PinChange = request.json()?;
-    let new = parse_new(&change.new_pin)?;
-    let old = Pin::parse(&change.old_pin).map_err(invalid)?;
+    let new = parse_new(&change.new_pin.0)?;
+    let old = Pin::parse(&change.old_pin.0).map_err(invalid)?;
     let account = verified_here(&app, &request.terminal, change.verification).await?;
     outcome_problem(check(&app, &request.terminal, account, &old).await?)?;
     let hash = new_hash(&app, &new).await?;

@@ -47,7 +47,6 @@ impl ConnectionState {
         *lock(&self.0)
     }
 
-    /// Whether the operator has taken the terminal out of service. Known also while the server is away.
     fn set(&self, connection: Connection) {
         let mut known = lock(&self.0);
         let reopened = known.1 == Connection::Lost && connection != Connection::Lost;

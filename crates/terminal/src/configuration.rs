@@ -34,18 +34,17 @@ struct Known {
 /// What a request leaves open, settled when it is accepted: a change in the middle changes nothing for its payer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Absent: what the terminal's own settings say.
-    pub(crate) register: Option<RegisterKind>,
+    pub(crate) register: RegisterKind,
     pub(crate) mode: HandoverMode,
     pub(crate) deadline: Duration,
     pub(crate) language: Language,
 }
 
 impl Plan {
-    /// Of a session whose request is not remembered.
-    pub(crate) fn unasked(configuration: &Configuration) -> Self {
+    /// Of a session whose request is not remembered. `default` is the register of this terminal's own settings.
+    pub(crate) fn unasked(configuration: &Configuration, default: RegisterKind) -> Self {
         Self {
-            register: configuration.register,
+            register: configuration.register.unwrap_or(default),
             mode: configuration.handover_mode,
             // A server with other limits than ours cannot make us wait longer than we promise to callers.
             deadline: Duration::from_millis(
@@ -55,10 +54,10 @@ impl Plan {
         }
     }
 
-    pub(crate) fn of(request: &NewSession, configuration: &Configuration) -> Self {
-        let unasked = Self::unasked(configuration);
+    pub(crate) fn of(request: &NewSession, configuration: &Configuration, default: RegisterKind) -> Self {
+        let unasked = Self::unasked(configuration, default);
         Self {
-            register: request.handover.register.or(unasked.register),
+            register: request.handover.register.unwrap_or(unasked.register),
             mode: request.handover.mode.unwrap_or(unasked.mode),
             deadline: request.deadline_ms.map_or(unasked.deadline, Duration::from_millis),
             language: unasked.language,
@@ -182,13 +181,15 @@ mod tests {
             request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             serde_json::from_value::<NewSession>(request).unwrap()
         };
-        let open = Plan::of(&request(json!({})), &set());
-        assert_eq!((open.register, open.deadline.as_millis()), (Some(RegisterKind::Screen), 9_000));
+        let open = Plan::of(&request(json!({})), &set(), RegisterKind::Serial);
+        assert_eq!((open.register, open.deadline.as_millis()), (RegisterKind::Screen, 9_000));
         let said = json!({ "deadline_ms": 2_000, "handover": { "register": "return", "mode": "immediate" } });
-        let said = Plan::of(&request(said), &set());
-        assert_eq!((said.register, said.mode), (Some(RegisterKind::Return), HandoverMode::Immediate));
+        let said = Plan::of(&request(said), &set(), RegisterKind::Serial);
+        assert_eq!((said.register, said.mode), (RegisterKind::Return, HandoverMode::Immediate));
         assert_eq!(said.deadline.as_millis(), 2_000);
         let endless = Configuration { deadline_ms: u64::MAX, ..Default::default() };
-        assert_eq!(Plan::of(&request(json!({})), &endless).deadline.as_millis(), u128::from(DEADLINE_MS_MAX));
+        let bounded = Plan::of(&request(json!({})), &endless, RegisterKind::Serial);
+        assert_eq!(bounded.deadline.as_millis(), u128::from(DEADLINE_MS_MAX));
+        assert_eq!(bounded.register, RegisterKind::Serial, "the terminal's own, where nobody says more");
     }
 }

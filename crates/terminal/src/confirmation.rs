@@ -42,7 +42,7 @@ impl Sessions {
         let entered = self.find(session)?;
         let nothing = || Problem::new(ProblemCode::InvalidState).detail("nothing waits for the payer here");
         let payment = entered.to_confirm().ok_or_else(nothing)?;
-        let confirmed = NewConfirmation { payment, pin: confirmation.pin.map(|pin| pin.0.clone()) };
+        let confirmed = NewConfirmation { payment, pin: confirmation.pin };
         let answered: Payment =
             self.link.post("/v1/confirmations", &confirmed, CALL_TIMEOUT).await.map_err(unavailable)?;
         entered.settle(answered.status);

@@ -49,8 +49,8 @@ impl Streams {
     ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, Problem> {
         let permit = self.open()?;
         let changes = entered.session.subscribe();
-        let start = (entered, changes, after, false, permit);
-        let events = stream::unfold(start, move |(entered, mut changes, after, mut told, permit)| {
+        let start = (entered, changes, after, permit);
+        let events = stream::unfold(start, move |(entered, mut changes, after, permit)| {
             let clock = clock.clone();
             async move {
                 // For as long as this event is waited for, somebody listens.
@@ -62,15 +62,10 @@ impl Streams {
                         let event = Event::default().id(shown.sequence.to_string()).event("session");
                         let event = event.json_data(&shown).expect("a session always serializes");
                         drop(attention);
-                        return Some((Ok(event), (entered, changes, shown.sequence, true, permit)));
+                        return Some((Ok(event), (entered, changes, shown.sequence, permit)));
                     }
                     if entered.is_settled(clock.now()) {
-                        if told {
-                            return None;
-                        }
-                        // Whoever knows the last state already hears the end at once.
-                        told = true;
-                        continue;
+                        return None;
                     }
                     let _ = tokio::time::timeout(LOOK, changes.changed()).await;
                 }

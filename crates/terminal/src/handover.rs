@@ -13,12 +13,13 @@ use selfsame_api::failure::FailureCode;
 use selfsame_api::interface::{Handover, HandoverRequest, RegisterKind, Session};
 use selfsame_api::payment_code::{Device, NewPaymentCode, PaymentCode};
 use selfsame_api::problem::{Problem, ProblemCode};
-use selfsame_api::register::HandoverState;
+use selfsame_api::register::{HandoverState, RegisterOffer};
 use selfsame_domain::id::{RequestId, SessionId, VerificationId};
 use selfsame_domain::timing::Stage;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
+use crate::configuration::Plan;
 use crate::device::ServerLink;
 use crate::register::{LiveCode, Undelivered};
 use crate::session::Entered;
@@ -148,6 +149,17 @@ impl Sessions {
         std::future::pending().await
     }
 
+    /// Ways to the register, with the default that is in force.
+    pub(crate) fn offers(&self) -> Vec<RegisterOffer> {
+        let plan = Plan::unasked(&self.configured.in_force(), self.registers.default_kind());
+        let in_force = |offer: RegisterOffer| RegisterOffer {
+            is_default: offer.register == plan.register,
+            mode: plan.mode,
+            ..offer
+        };
+        self.registers.offers().into_iter().map(in_force).collect()
+    }
+
     async fn hand_over_apart(
         self: &Arc<Self>,
         entered: Arc<Entered>,
@@ -179,7 +191,6 @@ impl Sessions {
     ) -> Result<Option<FailureCode>, Problem> {
         let _one_at_a_time = entered.handover.lock().await;
         let before = entered.session.borrow().handover.clone();
-        let planned = entered.plan.register;
         let lives = lock(&entered.code).as_ref().is_some_and(|code| code.digits().is_some());
         match (wanted, before) {
             (Wanted::Same | Wanted::SameOrNew, Some(before)) if lives => {
@@ -191,7 +202,7 @@ impl Sessions {
             }
             (Wanted::Same, _) => Err(invalid("no code of this verification lives: ask for a new one")),
             (Wanted::SameOrNew | Wanted::New { .. }, _) => {
-                let register = self.registers.choose(register.or(planned))?;
+                let register = self.registers.choose(register.or(Some(entered.plan.register)))?;
                 let lifetime_seconds = match wanted {
                     Wanted::New { lifetime_seconds } => lifetime_seconds,
                     Wanted::Same | Wanted::SameOrNew => None,

@@ -12,6 +12,7 @@ use selfsame_api::failure::FailureCode;
 use selfsame_api::fleet::{Health, HealthReceived, LastOutcome, REPORT_EVERY, Reason};
 use selfsame_api::interface::{Outcome, Session, TerminalState, TerminalStatus};
 use selfsame_api::problem::{Problem, ProblemCode};
+use selfsame_api::register::{RegisterOffer, RegisterState};
 use selfsame_api::verifier::VerifierStatus;
 use selfsame_domain::id::TerminalId;
 use selfsame_domain::terminal::Standing;
@@ -46,6 +47,8 @@ struct Facts {
     is_in_maintenance: bool,
     clock_skew_ms: Option<i64>,
     journal_free_bytes: Option<u64>,
+    /// A code would find its register, unless the request names another.
+    reaches_register: bool,
 }
 
 /// The state that a register acts on, and everything that is the matter.
@@ -64,6 +67,10 @@ fn assess(facts: &Facts) -> (TerminalState, Vec<Reason>) {
         reasons.push(Reason::ClockSkew);
     }
     let degraded = !reasons.is_empty();
+    // Keeps nobody from being verified: a code can be sent once the cable is in, or to another register.
+    if !facts.reaches_register {
+        reasons.push(Reason::RegisterUnavailable);
+    }
     if facts.connection == Connection::Lost {
         reasons.push(Reason::ServerUnreachable);
     }
@@ -127,6 +134,8 @@ impl Checkup {
         let verifier: Result<VerifierStatus, _> = self.verifier.get("/v1/verifier", STATUS_TIMEOUT).await;
         let modalities = verifier.ok().map(|status| status.modalities);
         let connection = self.connection.get();
+        let registers = self.sessions.offers();
+        let is_there = |offer: &RegisterOffer| offer.is_default && offer.state == RegisterState::Ready;
         let maintenance = self.sessions.configured.in_force().maintenance;
         let clock_skew_ms = self.sessions.link.clock_skew_ms();
         let (state, reasons) = assess(&Facts {
@@ -136,13 +145,14 @@ impl Checkup {
             is_in_maintenance: maintenance.is_some(),
             clock_skew_ms,
             journal_free_bytes: self.journal_free_bytes(),
+            reaches_register: registers.iter().any(is_there),
         });
         TerminalStatus {
             terminal: self.terminal,
             state,
             to_confirm: self.sessions.to_confirm(),
             modalities: modalities.unwrap_or_default(),
-            registers: self.sessions.registers.offers(),
+            registers,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             reasons,
             server_reachable: connection != Connection::Lost,
@@ -235,6 +245,7 @@ mod tests {
             is_in_maintenance: false,
             clock_skew_ms: Some(3),
             journal_free_bytes: Some(1 << 30),
+            reaches_register: true,
         }
     }
 
@@ -261,6 +272,11 @@ mod tests {
                 Facts { journal_free_bytes: Some(0), ..well() },
                 TerminalState::Degraded,
                 vec![Reason::DiskFull],
+            ),
+            (
+                Facts { reaches_register: false, ..well() },
+                TerminalState::Ready,
+                vec![Reason::RegisterUnavailable],
             ),
             (Facts { journal_free_bytes: None, ..well() }, TerminalState::Ready, vec![]),
             (lost(), TerminalState::Offline, vec![Reason::ServerUnreachable]),

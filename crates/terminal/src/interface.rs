@@ -317,7 +317,6 @@ async fn create(
         let parsed = Identifier::parse(identifier.kind, &identifier.value);
         parsed.map_err(|error| Problem::new(ProblemCode::InvalidRequest).detail(error))?;
     }
-    app.sessions.registers.choose(request.handover.register)?;
     let accepted = app.sessions.accept(caller.register(), request, app.checkup.admit())?;
     let status = if accepted.replayed { StatusCode::OK } else { StatusCode::ACCEPTED };
     let mut response = (status, Json(accepted.session)).into_response();

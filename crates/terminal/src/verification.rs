@@ -144,7 +144,7 @@ impl Sessions {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let mut index = Index::default();
-        let plan = Plan::unasked(&configured.in_force());
+        let plan = Plan::unasked(&configured.in_force(), registers.default_kind());
         let news = Arc::new(watch::Sender::new(0));
         for found in remembered {
             index.by_request.insert((found.register, found.request_id.clone()), found.session);
@@ -216,6 +216,8 @@ impl Sessions {
             return Ok(Accepted { session: earlier.session.borrow().clone(), replayed: true });
         }
         admitted?;
+        let plan = Plan::of(&request, &self.configured.in_force(), self.registers.default_kind());
+        self.registers.choose(Some(plan.register))?;
         if index.active.is_some() {
             return Err(Problem { retry_after_ms: Some(BUSY_RETRY_MS), ..Problem::new(ProblemCode::Busy) });
         }
@@ -227,7 +229,6 @@ impl Sessions {
             Problem::new(ProblemCode::Unavailable)
                 .detail("this terminal cannot write its journal: is its disk full?")
         })?;
-        let plan = Plan::of(&request, &self.configured.in_force());
         let entered = Arc::new(Entered::new(session, register, request, plan, now, self.news.clone()));
         // The next payer has come: codes of the ones before must not stay on the screen.
         index.sessions.values().for_each(|earlier| *lock(&earlier.code) = None);

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use clap::Args;
 use selfsame_api::interface::{
-    Cancel, CancelReason, HandoverRequest, NewSession, Outcome, Session, SessionState,
+    Cancel, CancelReason, HandoverMode, HandoverRequest, NewSession, Outcome, RegisterKind, Session,
+    SessionState,
 };
 use selfsame_domain::timing::Stage as Timed;
 use serde::Serialize;
@@ -21,7 +22,6 @@ use crate::demo::processes::{DemoSite, Processes};
 use crate::demo::screen::Screen;
 use crate::output;
 use crate::site::Site;
-use selfsame_api::interface::{HandoverMode, RegisterKind};
 
 /// Wait of one look at a session.
 const LOOK: Duration = Duration::from_secs(2);

@@ -3,6 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use selfsame_api::account::{Account, Identifier, NewAccount};
 use selfsame_api::consent::{Consent, NewConsent};
+use selfsame_api::merchant::Secret;
 use selfsame_api::payment::Payment;
 use selfsame_api::pin::NewPin;
 use selfsame_api::problem::ProblemCode;
@@ -113,7 +114,7 @@ impl People {
             let label = format!("{} (..{})", person.name, person.last4);
             screen.check(&label, Ok(format!("consent {consent}; {templates} presses enrolled")))?;
         }
-        let pin = NewPin { pin: ADAS_PIN.to_owned(), verification: None };
+        let pin = NewPin { pin: Secret(ADAS_PIN.to_owned()), verification: None };
         let path = format!("/v1/accounts/{}/pin", people.ada.account);
         stage.operator.put::<()>(&path, &pin, TIMEOUT).await.map_err(explain)?;
         screen.step("Ada sets a PIN", "for payments that she must agree to")?;

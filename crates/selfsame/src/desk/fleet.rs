@@ -81,7 +81,7 @@ pub struct Configure {
     /// Take requests again
     #[arg(long, conflicts_with = "maintenance")]
     no_maintenance: bool,
-    /// Where codes go unless the request says so, for example return or screen
+    /// Where codes go unless the request says so: return, screen, keyboard, serial, tcp or websocket
     #[arg(long, value_parser = parse::<RegisterKind>)]
     register: Option<RegisterKind>,
     /// When codes are handed over unless the request says so: immediate or on_request

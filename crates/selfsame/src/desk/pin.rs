@@ -30,7 +30,7 @@ impl Pin {
     pub async fn run(self, counter: &Counter<'_>) -> anyhow::Result<()> {
         let account = match self {
             Pin::Set { account, verification } => {
-                let pin = output::ask_secret("new PIN, 4 to 12 digits: ")?.0.clone();
+                let pin = output::ask_secret("new PIN, 4 to 12 digits: ")?;
                 let new = NewPin { pin, verification };
                 let path = format!("/v1/accounts/{account}/pin");
                 counter.client.put::<()>(&path, &new, TIMEOUT).await.map_err(explain)?;

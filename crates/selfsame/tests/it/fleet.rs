@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use selfsame_api::configuration::ConfigurationSource;
 use selfsame_api::fleet::Reason;
-use selfsame_api::interface::{Outcome, RegisterKind, Session, SessionState, TerminalState};
+use selfsame_api::interface::{HandoverMode, Outcome, RegisterKind, Session, SessionState, TerminalState};
 use serde_json::{Value, json};
 
 use crate::processes::{PATIENCE, Processes, refused};
@@ -85,8 +85,18 @@ async fn what_is_set_for_a_terminal_holds_for_the_next_payer_and_the_request_com
     let terminal = processes.identity().terminal.terminal.to_string();
     let set = ["--register", "screen", "--handover-mode", "immediate", "--language", "zh-CN"];
     processes.configure(&[&[terminal.as_str()], &set[..]].concat()).await;
+    // A register that this terminal does not have: everybody sees that before the first payer.
+    processes.configure(&[&terminal, "--register", "keyboard"]).await;
+    let seen = processes.seen(|till| till["health"]["configuration"]["register"] == "keyboard").await;
+    assert_eq!(seen["health"]["reasons"], json!(["register_unavailable"]));
+    let status = processes.status(|_| true).await;
+    assert_eq!((status.state, status.reasons), (TerminalState::Ready, vec![Reason::RegisterUnavailable]));
+    processes.configure(&[&terminal, "--register", "screen"]).await;
     processes.configure(&[&terminal, "--deadline-seconds", "50"]).await;
     processes.seen(|till| till["configured"] == true && till["configuration"]["deadline_ms"] == 50_000).await;
+    let status = processes.status(|status| status.reasons.is_empty()).await;
+    let default = status.registers.iter().find(|offer| offer.is_default).expect("a default");
+    assert_eq!((default.register, default.mode), (RegisterKind::Screen, HandoverMode::Immediate));
 
     let session = processes.request("set").await.expect("accepted");
     processes.follow(&session, |session| session.state == SessionState::Capturing).await;

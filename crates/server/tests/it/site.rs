@@ -202,7 +202,7 @@ impl Site {
         Self {
             operator: bearer(&base, &created.operator_key.0, &clock),
             merchant: bearer(&base, &created.merchant_key.0, &clock),
-            keys: [created.operator_key.0, created.merchant_key.0],
+            keys: [created.operator_key.0.clone(), created.merchant_key.0.clone()],
             till: Caller(till),
             merchant_id: created.merchant,
             terminal,

@@ -104,6 +104,11 @@ impl Registers {
         [RegisterKind::Return, RegisterKind::Screen].into_iter().chain(self.channels.keys().copied())
     }
 
+    /// The default of this terminal's settings.
+    pub(crate) fn default_kind(&self) -> RegisterKind {
+        self.default
+    }
+
     /// The way that is meant: the one that is named, else the default. One that is not configured is refused by name.
     pub fn choose(&self, named: Option<RegisterKind>) -> Result<RegisterKind, Problem> {
         let kind = named.unwrap_or(self.default);
@@ -184,7 +189,7 @@ async fn open_websocket(
             return Err(wrong(format!("`{origin}` is no origin: it looks like https://till.example")));
         }
     }
-    let bound = BrowserRegister::bind(*listen, origins.clone(), trigger).await;
+    let bound = BrowserRegister::bind(*listen, origins, trigger).await;
     let register = bound.map_err(|source| OpenError::Start { section, source })?;
     tracing::info!(url = register.url(), "pages of the till connect here");
     Ok(Arc::new(register))

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::get;
 use selfsame_api::problem::{Problem, ProblemCode};
@@ -22,6 +22,8 @@ use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::{CODE_CHARACTERS, Register, Trigger, Undelivered};
+use crate::access::Gate;
+use crate::listen::loopback_names;
 use crate::lock;
 
 /// Largest message of a page in bytes; the real ones have some fifty.
@@ -52,8 +54,7 @@ struct Page {
 struct Hub {
     page: Mutex<Option<Page>>,
     counter: AtomicU64,
-    hosts: [String; 2],
-    origins: Vec<String>,
+    gate: Gate,
     trigger: Trigger,
 }
 
@@ -66,12 +67,11 @@ pub struct BrowserRegister {
 
 impl BrowserRegister {
     /// Listens on a loopback address for pages of these origins, e.g. `https://till.example`.
-    pub async fn bind(address: SocketAddr, origins: Vec<String>, trigger: Trigger) -> io::Result<Self> {
+    pub async fn bind(address: SocketAddr, origins: &[String], trigger: Trigger) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        let hosts = [address.to_string(), format!("localhost:{}", address.port())];
-        let hub =
-            Arc::new(Hub { page: Mutex::new(None), counter: AtomicU64::new(0), hosts, origins, trigger });
+        let gate = Gate::new("http", &loopback_names(address), address.port(), origins);
+        let hub = Arc::new(Hub { page: Mutex::new(None), counter: AtomicU64::new(0), gate, trigger });
         let router =
             with_fallbacks(Router::new().route("/v1/register", get(connect))).with_state(hub.clone());
         let serving = tokio::spawn(async move {
@@ -98,17 +98,10 @@ impl Hub {
     /// A browser tells the truth about where a page comes from, and no page can change that. Without an `Origin` it is no
     /// browser: programs have the serial line, TCP or the interface.
     fn may_enter(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let forbidden = |detail: &str| Err(Problem::new(ProblemCode::Forbidden).detail(detail));
-        if !header(header::HOST).is_some_and(|host| self.hosts.iter().any(|known| known == host)) {
-            return forbidden("`Host` names another machine");
-        }
-        match header(header::ORIGIN) {
-            Some(origin) if self.origins.iter().any(|known| known == origin) => Ok(()),
-            Some(_) => {
-                forbidden("pages of this origin may not be the register: see `origins` in the settings")
-            }
-            None => forbidden("only pages of a browser may be this register"),
+        match self.gate.check(headers)? {
+            Some(_) => Ok(()),
+            None => Err(Problem::new(ProblemCode::ForeignOrigin)
+                .detail("only pages of the configured `origins` may be this register")),
         }
     }
 

@@ -107,7 +107,7 @@ async fn say(page: &mut Page, message: &FromPage) {
 async fn register() -> (Arc<BrowserRegister>, tokio::sync::mpsc::UnboundedReceiver<()>) {
     let (ask, asked) = tokio::sync::mpsc::unbounded_channel();
     let trigger = Arc::new(move || ask.send(()).expect("the test listens"));
-    let bound = BrowserRegister::bind("127.0.0.1:0".parse().unwrap(), vec![ORIGIN.to_owned()], trigger).await;
+    let bound = BrowserRegister::bind("127.0.0.1:0".parse().unwrap(), &[ORIGIN.to_owned()], trigger).await;
     (Arc::new(bound.expect("a port")), asked)
 }
 

@@ -157,7 +157,7 @@ async fn foreign_names_foreign_pages_and_giant_bodies_are_refused_by_name() {
     crate::reach::change(&processes, &[origins], &[]).await;
     let url = with_loopback(&processes).await;
     let paired = pair_by_hand(&processes, &url, "Till 1").await;
-    let till = Caller { url: url.clone(), token: Some(paired.token.0) };
+    let till = Caller { url: url.clone(), token: Some(paired.token.0.clone()) };
     let code = async |request: reqwest::RequestBuilder| {
         let (status, _, problem) = Caller::ask(request).await;
         (status, problem["code"].as_str().unwrap_or_default().to_owned())
