@@ -19,9 +19,12 @@ export async function finger(site) {
     'a payer pays by finger': step(async (browser) => {
       const kiosk = await Kiosk.open(site, browser);
       await kiosk.photograph('attract');
+      console.log(`first paint ${await firstPaint(kiosk.page)} ms`);
       const session = await site.ask();
       await kiosk.sees('Who is paying?');
       await kiosk.isAccessible();
+      console.log(`a digit shows ${await reaction(kiosk.page)} ms after it was touched`);
+      await kiosk.page.keyboard.press('Backspace');
       await kiosk.type(ADA.last4.slice(0, 2));
       await kiosk.photograph('identifier');
       await kiosk.type(ADA.last4.slice(2));
@@ -293,6 +296,20 @@ async function pass(site, kiosk, request = {}, title = 'Thank you, A***') {
   assert.equal(done.outcome, 'passed');
   await kiosk.sees(title);
   return session;
+}
+
+/** Milliseconds until something was seen. Told, not tested: other work of the machine counts as well. */
+const firstPaint = (page) => page.evaluate(() => Math.round(performance.getEntriesByName('first-contentful-paint')[0]?.startTime));
+
+/** Milliseconds from the touch of a key until the screen has been drawn with what it did. */
+function reaction(page) {
+  return page.evaluate(async () => {
+    const key = [...document.querySelectorAll('button')].find((button) => button.textContent === '7');
+    const began = performance.now();
+    key.click();
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    return Math.round(performance.now() - began);
+  });
 }
 
 /** Moves the focus as somebody without a pointer does. */
