@@ -9,6 +9,7 @@ mod site;
 mod account;
 mod audit;
 mod authentication;
+mod c_interface;
 mod camera;
 mod certificate;
 mod consent;
