@@ -41,6 +41,7 @@ pub mod sealing;
 pub mod serve;
 pub mod settlement;
 pub mod signature;
+pub mod simulator;
 pub mod terminal;
 pub mod top_up;
 pub mod verification;

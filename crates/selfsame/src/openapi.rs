@@ -18,7 +18,7 @@ enum Interface {
     Server,
     /// The terminal's verification interface
     Terminal,
-    /// The tables of docs/interface.md, between the marks that they stand between there
+    /// The tables of docs/interface.md and docs/conformance.md, between the marks that they stand between there
     Tables,
 }
 

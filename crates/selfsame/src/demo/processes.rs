@@ -187,6 +187,8 @@ struct Readiness {
 /// Server and terminal, which start matcher and verification program themselves.
 pub struct Processes<'a> {
     site: &'a DemoSite,
+    /// The terminal is a simulated one, which has no verification program of its own.
+    simulate: bool,
     stopper: Stopper,
     stop: Stop,
     running: Vec<JoinHandle<anyhow::Result<()>>>,
@@ -195,9 +197,9 @@ pub struct Processes<'a> {
 
 impl<'a> Processes<'a> {
     /// None yet.
-    pub fn new(site: &'a DemoSite) -> Self {
+    pub fn new(site: &'a DemoSite, simulate: bool) -> Self {
         let (stopper, stop) = stop();
-        Self { site, stopper, stop, running: Vec::new(), desk: None }
+        Self { site, simulate, stopper, stop, running: Vec::new(), desk: None }
     }
 
     /// Starts all of them, and activates the terminals at till and desk.
@@ -225,6 +227,9 @@ impl<'a> Processes<'a> {
         })
         .await?;
         self.tell(screen, "terminal", "run/terminal.sock, activated with a key that it made itself")?;
+        if self.simulate {
+            return Ok(());
+        }
         self.tell(screen, "verifier", "run/verifier.sock, reader: synthetic fingers")
     }
 
@@ -234,9 +239,13 @@ impl<'a> Processes<'a> {
     }
 
     fn launch(&mut self, name: &'static str) {
+        let mut arguments = child_arguments(&self.site.till, name, ProcessOptions::default());
+        if self.simulate && name == "terminal" {
+            arguments.push("--simulate".to_owned());
+        }
         let child = ChildProcess {
             name,
-            arguments: child_arguments(&self.site.till, name, ProcessOptions::default()),
+            arguments,
             pid_file: self.site.till.run(&format!("{name}.pid")),
             log: Some(self.site.log(name)),
             watch: None,

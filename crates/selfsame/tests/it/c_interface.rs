@@ -248,7 +248,10 @@ async fn a_program_in_c_is_paired_and_pays_over_the_loopback_port_and_over_tls()
     pay(&processes, &[&loopback, &token], "c-loopback", watched(&paying, false)).await;
     pay(&processes, &[&lan, &token, &authority], "c-tls", watched(&paying, false)).await;
     if has_valgrind().await {
-        pay(&processes, &[&lan, &token, &authority], "c-tls-valgrind", watched(&paying, true)).await;
+        let mut paying = watched(&paying, true);
+        // The assembly of `ring` works on whole vectors, of which valgrind takes the unused lanes for uninitialised.
+        paying.env("VALGRIND_OPTS", "--undef-value-errors=no");
+        pay(&processes, &[&lan, &token, &authority], "c-tls-valgrind", paying).await;
     }
 }
 

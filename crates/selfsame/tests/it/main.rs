@@ -31,6 +31,7 @@ mod race;
 mod reach;
 mod refusal;
 mod register;
+mod simulator;
 mod standing;
 mod terminal;
 mod token;
