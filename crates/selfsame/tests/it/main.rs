@@ -3,6 +3,7 @@
 
 mod caller;
 mod device;
+mod endurance;
 mod payer;
 mod site;
 
