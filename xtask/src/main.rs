@@ -1,4 +1,4 @@
-//! The tasks that README and CI call: `cargo xtask demo`, `test`, `torture`, `gadget`,
+//! The tasks that README and CI call: `cargo xtask demo`, `test`, `torture`, `gadget`, `web`,
 //! `openapi`, `models`.
 //!
 //! Plain programs started one after the other; the state is in the file system, so each task can be run again. The
@@ -11,6 +11,7 @@ mod openapi;
 mod step;
 mod test;
 mod torture;
+mod web;
 
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ tasks:
   demo [-- ARGS]   build `selfsame` and run its demo: a payer pays at a till by finger.
                    `cargo xtask demo -- --exit` ends after the last line; without it the
                    processes stay up until Ctrl-C. Needs Rust, git and a C compiler.
-  test [--setup]   format, lints, all tests, one round of torture. `--setup` first installs
+  test [--setup]   web pages, format, lints, all tests, one round of torture. `--setup` first installs
                    what only tests need (cargo-nextest; Rust's files for Windows; zbar-tools
                    and valgrind through apt-get); without it, what is missing is done
                    without or fails by name.
@@ -33,8 +34,11 @@ tasks:
                    kernel's USB gadget in QEMU, without KVM: a minute or two after the first
                    build (docs/gadget.md). `--setup` first installs what is missing through
                    apt-get. Fetches Debian's kernel once, 70 MB. Needs Debian on x86-64.
-  openapi          write docs/openapi/server.json and docs/openapi/terminal.json from the
-                   code. Run it after every change of a route or a wire type.
+  web              build the web pages (web/) and check their types and sizes: `cargo build`
+                   embeds them. Needs Node 20.19 or newer with npm, and network the first
+                   time. Without it the program works, and a page says how to build it.
+  openapi          write the documents in docs/openapi from the code, and the types that the web
+                   pages have of them. Run it after every change of a route or a wire type.
   models [--setup] [--upstream DIR] [--out DIR] [--pack NAME]
                    make the face model packs from the files that their authors published
                    (docs/models.md). DIR has those of xtask/models/sources.toml; it may be
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
         ["test", "--setup"] => test::run(true),
         ["torture", "--", rest @ ..] | ["torture", rest @ ..] => torture::run(rest),
         ["gadget", rest @ ..] => gadget::run(rest),
+        ["web"] => web::run(),
         ["openapi"] => openapi::run(),
         ["models", rest @ ..] => models::run(rest),
         other => {

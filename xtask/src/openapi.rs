@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use crate::step::{cargo, root};
+use crate::step::{answers, cargo, command, root};
 
 const FOLDER: &str = "docs/openapi";
 
@@ -15,7 +15,7 @@ const PAGES: [&str; 2] = ["docs/interface.md", "docs/conformance.md"];
 pub(crate) fn run() -> Result<()> {
     let folder = root().join(FOLDER);
     fs::create_dir_all(&folder).with_context(|| format!("failed to make `{FOLDER}`"))?;
-    for interface in ["server", "terminal"] {
+    for interface in ["server", "terminal", "kiosk"] {
         let document = printed(interface)?;
         write(&format!("{FOLDER}/{interface}.json"), &document)?;
     }
@@ -32,7 +32,24 @@ pub(crate) fn run() -> Result<()> {
         let (path, page) = page.with_context(|| format!("no page has `{begin}`"))?;
         replace(page, begin, table).with_context(|| format!("`{path}` does not end `{begin}`"))?;
     }
-    pages.iter().try_for_each(|(path, page)| write(path, page.as_bytes()))
+    pages.iter().try_for_each(|(path, page)| write(path, page.as_bytes()))?;
+    write_types()
+}
+
+/// Writes the types that the web pages have of the interfaces.
+fn write_types() -> Result<()> {
+    if !answers(command("node"), "--version") {
+        println!(
+            "web/src/api: not written, there is no `node` here; do `npm run types` in web/ where there is"
+        );
+        return Ok(());
+    }
+    let status = command("node").arg("web/scripts/api-types.mjs").status().context("failed to start node")?;
+    if !status.success() {
+        bail!("web/scripts/api-types.mjs failed ({status})");
+    }
+    println!("web/src/api: written");
+    Ok(())
 }
 
 fn printed(what: &str) -> Result<Vec<u8>> {

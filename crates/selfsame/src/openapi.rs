@@ -18,6 +18,8 @@ enum Interface {
     Server,
     /// The terminal's verification interface
     Terminal,
+    /// What the payer's page calls
+    Kiosk,
     /// The tables of docs/interface.md and docs/conformance.md, between the marks that they stand between there
     Tables,
 }
@@ -28,6 +30,7 @@ impl Openapi {
         output::line(match self.interface {
             Interface::Server => selfsame_server::openapi_json(),
             Interface::Terminal => selfsame_terminal::openapi_json(),
+            Interface::Kiosk => selfsame_terminal::kiosk_openapi_json(),
             Interface::Tables => {
                 let tables = selfsame_terminal::interface_tables().into_iter();
                 let marked = |(name, table): (&str, String)| {

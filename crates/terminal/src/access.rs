@@ -156,9 +156,7 @@ pub(crate) async fn enter(
         Ok(page) => page,
         Err(problem) => return problem.into_response(),
     };
-    let asks_first = request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if page.is_some() && asks_first {
+    let response = if page.is_some() && asks_first(&request) {
         preflight()
     } else {
         let shown = shown_token_hash(request.headers());
@@ -169,6 +167,16 @@ pub(crate) async fn enter(
             None => next.run(request).await,
         }
     };
+    readable_by(page, response)
+}
+
+/// Whether a browser asks before it lets a page of elsewhere call.
+pub(crate) fn asks_first(request: &Request) -> bool {
+    request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// The answer, which the page from elsewhere that was let in may read.
+pub(crate) fn readable_by(page: Option<HeaderValue>, mut response: Response) -> Response {
     if let Some(page) = page {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);
@@ -196,7 +204,7 @@ async fn until_unpaired(
 }
 
 /// What a browser wants to hear before it lets a page call us (Fetch standard, and Private Network Access for Chrome).
-fn preflight() -> Response {
+pub(crate) fn preflight() -> Response {
     let headers = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),

@@ -20,6 +20,7 @@ mod handover;
 mod health;
 mod interface;
 mod journal;
+mod kiosk;
 mod listen;
 mod page;
 mod pairing;
@@ -38,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use interface::{TerminalConfig, openapi_json, run_terminal};
+pub use kiosk::{KioskAccess, kiosk_openapi_json};
 pub use listen::{LanAccess, Listening, RegisterAccess};
 pub use page::PageAccess;
 pub use simulator::{Simulator, run_simulated_terminal};

@@ -26,11 +26,13 @@ use crate::configuration::{Configured, Plan};
 use crate::device::ServerLink;
 use crate::handover::CODE_TIMEOUT;
 use crate::health::{Tally, last_of};
+use crate::kiosk::Pages;
 use crate::journal::{Entry, Journal, MEMORY, Remembered};
 use crate::register::{HANDOVER_DEADLINE, Registers};
 use crate::session::Entered;
 use crate::simulator::Simulator;
 use crate::state::{Event, next};
+use crate::verifier::run::overdue;
 use crate::verifier::{Budgets, CALL_TIMEOUT};
 use crate::{lock, random};
 
@@ -90,6 +92,8 @@ pub(crate) struct Sessions {
     pub(crate) clock: Arc<dyn Clock>,
     /// On test sites, what stands for the payer.
     pub(crate) simulator: Option<Simulator>,
+    /// The payer's pages that are looking.
+    pub(crate) pages: Pages,
 }
 
 /// A session as accepted, or as it was accepted before.
@@ -168,6 +172,7 @@ impl Sessions {
             news,
             clock,
             simulator: None,
+            pages: Pages::default(),
         }
     }
 
@@ -332,7 +337,7 @@ impl Sessions {
             ending = self.verify(entered, request) => return ending,
             () = entered.canceled.notified() => Event::Canceled,
             () = entered.deserted(request.lease_ms.map(Duration::from_millis)) => Event::Deserted,
-            () = tokio::time::sleep(entered.plan.deadline + DEADLINE_GRACE) => Event::DeadlinePassed,
+            () = overdue(entered.plan.deadline + DEADLINE_GRACE, entered.granted.subscribe()) => Event::DeadlinePassed,
         };
         self.cancel_wake(entered.id()).await;
         event.into()
@@ -382,6 +387,7 @@ impl Sessions {
             modality: request.modality,
             identifier: request.identifier.clone(),
             deadline_ms: u64::try_from(entered.plan.deadline.as_millis()).unwrap_or(u64::MAX),
+            takes_pin: self.pages.any(),
         };
         self.simulator.iter().for_each(|simulator| simulator.meet(&mut wake));
         loop {
