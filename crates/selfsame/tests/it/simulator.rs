@@ -40,6 +40,7 @@ fn config(site: &TestSite) -> TerminalConfig {
             loopback: None,
             lan: None,
         },
+        kiosk: None,
         clock: Arc::new(SystemClock),
     }
 }

@@ -255,6 +255,7 @@ async fn activated(mode: Mode) -> (World, TerminalConfig) {
             loopback: None,
             lan: None,
         },
+        kiosk: None,
         clock: clock.clone(),
     };
     let interface = Client::unix(&config.socket, clock.clone());
