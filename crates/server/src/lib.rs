@@ -39,6 +39,7 @@ mod replay;
 mod reversal;
 mod settlement;
 pub mod setup;
+mod sign_in;
 mod terminal;
 mod top_up;
 mod verification;
@@ -173,6 +174,7 @@ struct App {
     channels: channel::Channels,
     matcher: Matcher,
     pins: pin::Pins,
+    wrong_keys: sign_in::WrongKeys,
     clock: Arc<AdvancingClock<SystemClock>>,
     site: Site,
     prefix: Prefix,
@@ -246,6 +248,7 @@ impl Server {
             channels,
             matcher,
             pins,
+            wrong_keys: sign_in::WrongKeys::default(),
             clock,
             site,
             prefix,
@@ -297,7 +300,7 @@ impl Server {
             app.channels.close();
             let _ = stop.send(());
         };
-        let serving = axum::serve(self.listener, router).with_graceful_shutdown(signal);
+        let serving = axum::serve(self.listener, router.into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(signal);
         let drained = async {
             let _ = stopped.await;
             tokio::time::sleep(DRAIN).await;
@@ -380,6 +383,7 @@ struct Document;
 fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
+        .merge(sign_in::routes())
         .merge(merchant::routes())
         .merge(terminal::routes())
         .merge(certificate::routes())

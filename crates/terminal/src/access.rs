@@ -156,9 +156,7 @@ pub(crate) async fn enter(
         Ok(page) => page,
         Err(problem) => return problem.into_response(),
     };
-    let asks_first = request.method() == Method::OPTIONS
-        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    let mut response = if page.is_some() && asks_first {
+    let mut response = if page.is_some() && asks_first(&request) {
         preflight()
     } else {
         let shown = shown_token_hash(request.headers());
@@ -169,12 +167,22 @@ pub(crate) async fn enter(
             None => next.run(request).await,
         }
     };
+    let_read(&mut response, page);
+    response
+}
+
+/// Whether a browser asks before it sends what a page wants to send.
+pub(crate) fn asks_first(request: &Request) -> bool {
+    request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Lets a page from elsewhere read an answer.
+pub(crate) fn let_read(response: &mut Response, page: Option<HeaderValue>) {
     if let Some(page) = page {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);
         headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
-    response
 }
 
 /// Long polls and streams of a register end when its token is taken back, and not only when they are asked for again.
@@ -196,7 +204,7 @@ async fn until_unpaired(
 }
 
 /// What a browser wants to hear before it lets a page call us (Fetch standard, and Private Network Access for Chrome).
-fn preflight() -> Response {
+pub(crate) fn preflight() -> Response {
     let headers = [
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST"),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type"),
