@@ -3,6 +3,7 @@
 //! The cookie counts only together with the header [`PAGE_HEADER`], which no page from elsewhere can send, and only for
 //! requests from the server's own pages.
 
+use selfsame_domain::id::MerchantId;
 use selfsame_domain::money::Currency;
 use selfsame_domain::sign_in::Page;
 use selfsame_domain::site::Mode;
@@ -29,7 +30,11 @@ pub struct SignedIn {
     /// Where: `till` or `desk`.
     #[schema(value_type = String, example = "till")]
     pub page: Page,
-    /// Whose key it is: the name of the merchant; absent for the operator.
+    /// Whose key it is; absent for the operator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub merchant: Option<MerchantId>,
+    /// Its name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub merchant_name: Option<String>,
     /// `live` or `test`.
@@ -42,6 +47,8 @@ pub struct SignedIn {
     pub currency_decimals: u8,
     /// The most that one code can be charged with, minor units.
     pub amount_minor_max: i64,
+    /// Where terminals and desks may be that this page may call from the browser, as the site's settings name them.
+    pub terminals: Vec<String>,
     /// Signed out after so many seconds without a request.
     pub idle_seconds: u64,
     /// Signed out then in any case.

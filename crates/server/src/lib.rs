@@ -114,6 +114,8 @@ pub struct Config {
     pub colour_flash: bool,
     /// What happens when a terminal's key seems to be used on two machines.
     pub clone_policy: ClonePolicy,
+    /// Origins of terminals and desks that the pages for staff may call from the browser, e.g. `http://127.0.0.1:8701`.
+    pub terminals: Vec<String>,
 }
 
 /// What happens when a terminal's key seems to be used on two machines. It is recorded in any case.

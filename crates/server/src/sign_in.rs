@@ -183,17 +183,19 @@ async fn note_use(app: &App, token_hash: [u8; 32], sign_in: &SignIn) {
 }
 
 async fn wire(app: &App, sign_in: &SignIn) -> Result<SignedIn, Problem> {
-    let merchant_name = match sign_in.key.role {
-        Caller::Merchant(merchant) => app.store.merchant_name(merchant).await.or_problem()?,
-        Caller::Operator => None,
+    let (merchant, merchant_name) = match sign_in.key.role {
+        Caller::Merchant(merchant) => (Some(merchant), app.store.merchant_name(merchant).await.or_problem()?),
+        Caller::Operator => (None, None),
     };
     Ok(SignedIn {
         page: sign_in.page,
+        merchant,
         merchant_name,
         mode: app.site.mode,
         currency: app.site.currency,
         currency_decimals: app.site.currency.decimals(),
         amount_minor_max: app.config.amount_minor_max,
+        terminals: app.config.terminals.clone(),
         idle_seconds: sign_in.page.idle_life().as_secs(),
         ends_at: sign_in.signed_in_at + SIGN_IN_LIFE,
     })

@@ -259,7 +259,7 @@ async fn capture(
     }
 }
 
-fn internal(error: &dyn std::error::Error) -> Problem {
+fn internal(error: &(dyn std::error::Error + 'static)) -> Problem {
     tracing::error!(error, "no samples could be taken");
     Problem::new(ProblemCode::Internal).detail(error)
 }

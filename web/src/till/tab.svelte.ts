@@ -1,0 +1,42 @@
+// One tab is the till. A second one waits, or takes it over.
+
+const LOCK = 'selfsame-till';
+
+export class Tab {
+  /** Whether this tab is the till; `undefined` until it is known. */
+  isTill = $state<boolean | undefined>(undefined);
+
+  constructor(private readonly taken: () => void) {}
+
+  /** Becomes the till if no other tab is, and as soon as none is any more. */
+  start(): void {
+    void this.#request({ ifAvailable: true }).then((held) => {
+      if (held) return;
+      this.isTill = false;
+      void this.#request({});
+    });
+  }
+
+  /** Becomes the till in place of the other tab. */
+  takeOver(): void {
+    void this.#request({ steal: true });
+  }
+
+  /** Answers `false` at once if the lock was not free, else when it is lost. */
+  async #request(options: LockOptions): Promise<boolean> {
+    try {
+      return await navigator.locks.request(LOCK, options, (lock) => {
+        if (!lock) return false;
+        this.isTill = true;
+        this.taken();
+        // Held until the tab is closed or another takes over.
+        return new Promise<boolean>(() => undefined);
+      });
+    } catch {
+      this.isTill = false;
+      // Back in the queue, for when the other tab is closed.
+      void this.#request({});
+      return true;
+    }
+  }
+}
