@@ -1,5 +1,5 @@
-//! The tasks that README and CI call: `cargo xtask demo`, `test`, `torture`, `openapi`,
-//! `models`.
+//! The tasks that README and CI call: `cargo xtask demo`, `test`, `torture`, `web`,
+//! `openapi`, `models`.
 //!
 //! Plain programs started one after the other; the state is in the file system, so each task can be run again. The
 //! tidy rules (who may import whom, documents that name real files, SQL subset) are ordinary tests in `tests/it`.
@@ -10,6 +10,7 @@ mod openapi;
 mod step;
 mod test;
 mod torture;
+mod web;
 
 use std::process::ExitCode;
 
@@ -20,13 +21,16 @@ tasks:
   demo [-- ARGS]   build `selfsame` and run its demo: a payer pays at a till by finger.
                    `cargo xtask demo -- --exit` ends after the last line; without it the
                    processes stay up until Ctrl-C. Needs Rust, git and a C compiler.
-  test [--setup]   format, lints, all tests, one round of torture. `--setup` first installs
+  test [--setup]   web pages, format, lints, all tests, one round of torture. `--setup` first installs
                    what only tests need (cargo-nextest; zbar-tools through apt-get); without
                    it, what is missing is done without or fails by name.
   torture [ARGS]   start the real server on a real database, kill it, freeze it, take its
                    disk and its clock away, and check everything that its clients were told
                    (docs/torture.md). Short: 3 rounds of each scenario, about a minute;
                    `--long`: 50 rounds; `--help`: all the rest. Needs Linux and a C compiler.
+  web              build the web pages (web/) and check their types and sizes: `cargo build`
+                   embeds them. Needs Node 20.19 or newer with npm, and network the first
+                   time. Without it the program works, and a page says how to build it.
   openapi          write docs/openapi/server.json and docs/openapi/terminal.json from the
                    code. Run it after every change of a route or a wire type.
   models [--setup] [--upstream DIR] [--out DIR] [--pack NAME]
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(false),
         ["test", "--setup"] => test::run(true),
         ["torture", "--", rest @ ..] | ["torture", rest @ ..] => torture::run(rest),
+        ["web"] => web::run(),
         ["openapi"] => openapi::run(),
         ["models", rest @ ..] => models::run(rest),
         other => {

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use crate::step::{cargo, root};
+use crate::step::{answers, cargo, command, root};
 
 const FOLDER: &str = "docs/openapi";
 
@@ -21,7 +21,24 @@ pub(crate) fn run() -> Result<()> {
     }
     let page = fs::read_to_string(root().join(PAGE)).with_context(|| format!("failed to read `{PAGE}`"))?;
     let tables = String::from_utf8(printed("tables")?).context("the tables are no text")?;
-    write(PAGE, with_tables(&page, &tables)?.as_bytes())
+    write(PAGE, with_tables(&page, &tables)?.as_bytes())?;
+    write_types()
+}
+
+/// Writes the types that the web pages have of the interfaces.
+fn write_types() -> Result<()> {
+    if !answers(command("node"), "--version") {
+        println!(
+            "web/src/api: not written, there is no `node` here; do `npm run types` in web/ where there is"
+        );
+        return Ok(());
+    }
+    let status = command("node").arg("web/scripts/api-types.mjs").status().context("failed to start node")?;
+    if !status.success() {
+        bail!("web/scripts/api-types.mjs failed ({status})");
+    }
+    println!("web/src/api: written");
+    Ok(())
 }
 
 fn printed(what: &str) -> Result<Vec<u8>> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::step::{Steps, answers, cargo, command, root};
-use crate::torture;
+use crate::{torture, web};
 
 /// Installs what is missing if `setup`, then formats, lints and tests.
 pub(crate) fn run(setup: bool) -> Result<()> {
@@ -20,9 +20,14 @@ fn run_steps(setup: bool, steps: &mut Steps) -> Result<()> {
     if setup {
         install(steps);
     }
+    // First, because the executable embeds them, and the tests open them.
+    let pages = build_pages(steps)?;
     steps.run("format", cargo().args(["fmt", "--all", "--check"]))?;
     let lints = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     steps.run("lints", cargo().args(lints))?;
+    if pages {
+        web::test(steps)?;
+    }
     if has_nextest() {
         steps.run(
             "tests",
@@ -40,6 +45,17 @@ fn run_steps(setup: bool, steps: &mut Steps) -> Result<()> {
         steps.run("doc tests", cargo().args(["test", "--doc", "--workspace", "--all-features"]))?;
     }
     Ok(())
+}
+
+/// Builds the web pages. Without Node the rest is tested all the same, but not in CI; tests that need the pages say so.
+fn build_pages(steps: &mut Steps) -> Result<bool> {
+    match web::missing() {
+        Some(missing) if std::env::var_os("CI").is_none() => {
+            println!("skipped, the pages and what is tested with them: {missing}");
+            Ok(false)
+        }
+        _ => web::build(steps).map(|()| true),
+    }
 }
 
 fn has_nextest() -> bool {

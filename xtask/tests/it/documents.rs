@@ -3,7 +3,7 @@
 use crate::{assert_none, files, read, root};
 
 /// Top-level folders: a word in backticks that begins with one of them is a path.
-const FOLDERS: &[&str] = &["crates/", "docs/", "xtask/", ".ci/", ".cargo/"];
+const FOLDERS: &[&str] = &["crates/", "docs/", "web/src/", "xtask/", ".ci/", ".cargo/"];
 
 /// Paths in backticks, with their line. What ends in `*` means the folder before it.
 fn named_paths(document: &str) -> Vec<(usize, &str)> {

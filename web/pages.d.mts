@@ -1,0 +1,1 @@
+export const PAGES: readonly { name: string; gzipKilobytesMax: number }[];

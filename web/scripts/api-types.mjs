@@ -1,0 +1,95 @@
+// Writes src/api/*.ts from docs/openapi/*.json: a type for every schema, and a table of operations for `client`.
+// `node scripts/api-types.mjs`; needs no packages. A unit test says when the committed files are out of date.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+
+const WEB = new URL('..', import.meta.url);
+export const INTERFACES = ['server', 'terminal'];
+
+/** The committed file of an interface. */
+export const typesFile = (name) => new URL(`src/api/${name}.ts`, WEB);
+
+const documentFile = (name) => new URL(`../docs/openapi/${name}.json`, WEB);
+
+const identifier = (name) => (/^[A-Za-z_$][\w$]*$/.test(name) ? name : JSON.stringify(name));
+
+const union = (parts) => [...new Set(parts)].join(' | ') || 'never';
+
+/** The TypeScript type of a JSON schema, as far as our documents use them. */
+function type(schema, indent) {
+  if (schema === undefined || Object.keys(schema).length === 0) return 'unknown';
+  if (schema.$ref) return schema.$ref.split('/').at(-1);
+  if (schema.const !== undefined) return JSON.stringify(schema.const);
+  if (schema.enum) return union(schema.enum.map((value) => JSON.stringify(value)));
+  const choices = schema.oneOf ?? schema.anyOf;
+  if (choices) return union(choices.map((choice) => type(choice, indent)));
+  if (schema.allOf) return schema.allOf.map((part) => `(${type(part, indent)})`).join(' & ');
+  const types = [schema.type].flat();
+  return union(types.map((name) => plain(name, schema, indent)));
+}
+
+function plain(name, schema, indent) {
+  switch (name) {
+    case 'string': return 'string';
+    case 'integer':
+    case 'number': return 'number';
+    case 'boolean': return 'boolean';
+    case 'null': return 'null';
+    case 'array': return list(type(schema.items, indent));
+    case 'object': return schema.properties ? object(schema, indent) : map(schema, indent);
+    default: return 'unknown';
+  }
+}
+
+const list = (item) => (item.includes(' | ') ? `(${item})[]` : `${item}[]`);
+
+const map = (schema, indent) =>
+  typeof schema.additionalProperties === 'object' ? `Record<string, ${type(schema.additionalProperties, indent)}>`
+  : schema.additionalProperties === false ? 'Record<string, never>'
+  : 'Record<string, unknown>';
+
+function object(schema, indent) {
+  const required = new Set(schema.required ?? []);
+  const inner = `${indent}  `;
+  const fields = Object.entries(schema.properties).map(([name, field]) => {
+    const [mark, text] = required.has(name) ? ['', type(field, inner)]
+      // Absent means absent with us, never null.
+      : ['?', union(type(field, inner).split(' | ').filter((part) => part !== 'null'))];
+    return `${comment(field.description ?? field.oneOf?.[0]?.description, inner)}${inner}${identifier(name)}${mark}: ${text};`;
+  });
+  return fields.length === 0 ? 'Record<string, never>' : `{\n${fields.join('\n')}\n${indent}}`;
+}
+
+const comment = (text, indent) =>
+  text ? `${indent}/** ${text.replaceAll('*/', '* /').split(/\s*\n\s*/).join(' ')} */\n` : '';
+
+const METHODS = ['get', 'post', 'put', 'patch', 'delete'];
+
+function operations(paths) {
+  const lines = [];
+  for (const [path, item] of Object.entries(paths)) {
+    for (const method of METHODS.filter((name) => item[name])) {
+      const { requestBody, responses } = item[method];
+      const json = (content) => content?.content?.['application/json']?.schema;
+      const answers = Object.entries(responses).filter(([status]) => status.startsWith('2'));
+      const answer = union(answers.map(([, response]) => (json(response) ? type(json(response), '') : 'undefined')));
+      const body = json(requestBody) ? type(json(requestBody), '') : 'undefined';
+      lines.push(`  '${method.toUpperCase()} ${path}': { body: ${body}; answer: ${answer} };`);
+    }
+  }
+  return `/** What is called, with what, and what comes back. */\nexport interface Operations {\n${lines.join('\n')}\n}\n`;
+}
+
+/** The types of an interface as they have to be. */
+export function generated(name) {
+  const { components, paths } = JSON.parse(readFileSync(documentFile(name), 'utf8'));
+  const schemas = Object.entries(components.schemas).map(
+    ([schema, body]) => `${comment(body.description, '')}export type ${schema} = ${type(body, '')};\n`,
+  );
+  const head = `// Generated from docs/openapi/${name}.json by scripts/api-types.mjs: do not edit.\n`;
+  return [head, ...schemas, operations(paths)].join('\n');
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  for (const name of INTERFACES) writeFileSync(typesFile(name), generated(name));
+}

@@ -1,0 +1,6 @@
+import { mount } from 'svelte';
+import '../shared/base.css';
+import Kiosk from './Kiosk.svelte';
+
+const target = document.getElementById('page');
+if (target) mount(Kiosk, { target });
