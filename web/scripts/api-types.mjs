@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 
 const WEB = new URL('..', import.meta.url);
-export const INTERFACES = ['server', 'terminal'];
+export const INTERFACES = ['server', 'terminal', 'desk'];
 
 /** The committed file of an interface. */
 export const typesFile = (name) => new URL(`src/api/${name}.ts`, WEB);

@@ -292,6 +292,7 @@ impl Server {
         let (store, app) = (self.app.store.clone(), self.app.clone());
         background.spawn(housekeeping::keep_slot(store.clone()));
         let (router, _) = routes().split_for_parts();
+        let router = router.merge(pages(&self.app.config.terminals));
         let router = selfsame_api::serve::with_fallbacks(router)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(middleware::from_fn(frame_request))
@@ -381,6 +382,13 @@ async fn frame_request(request: Request, next: Next) -> Response {
     license(name = "Apache-2.0", identifier = "Apache-2.0")
 ))]
 struct Document;
+
+/// The pages for staff. They call terminals and desks that the settings name, and nobody else.
+fn pages(terminals: &[String]) -> axum::Router<AppState> {
+    let policy = selfsame_pages::Policy::default().camera();
+    let policy = terminals.iter().fold(policy, |policy, origin| policy.connect_to(origin));
+    selfsame_pages::routes(&[("/till", "till"), ("/desk", "desk")], move || policy.clone())
+}
 
 fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())

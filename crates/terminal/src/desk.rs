@@ -15,7 +15,6 @@ use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::HeaderMap;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use selfsame_api::bytes::Bytes;
 use selfsame_api::capture::{Capture, CaptureState, DeskStatus, NewCapture, OpenedCapture};
 use selfsame_api::client::ClientError;
@@ -29,6 +28,9 @@ use selfsame_domain::sensor::Modality;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::{Gate, asks_first, let_read, preflight, same_hash, shown_token_hash, token_hash};
 use crate::capture::CaptureSource;
@@ -107,19 +109,37 @@ fn page_routes(desk: &App) -> Router {
     // Pictures of a reader come from its driver alone.
     let cameras = desk.sources.iter().filter(|source| source.modality() == Modality::Face);
     let frames = cameras.fold(Router::new(), |router, source| router.merge(source.routes()));
-    let of_capture = Router::new()
-        .route("/v1/captures/current", get(show))
-        .route("/v1/captures/current/cancel", post(cancel))
-        .with_state(desk.clone())
-        .merge(frames)
-        .route_layer(from_fn_with_state(desk.clone(), with_key));
-    let routes = Router::new()
-        .route("/v1/desk", get(status))
-        .route("/v1/captures", post(create))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(desk.clone())
-        .merge(of_capture);
+    let (all, of_capture) = (for_all().with_state(desk.clone()), for_capture().with_state(desk.clone()));
+    let (all, of_capture) = (all.split_for_parts().0, of_capture.split_for_parts().0.merge(frames));
+    let with_key = from_fn_with_state(desk.clone(), with_key);
+    let routes = all.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).merge(of_capture.route_layer(with_key));
     with_fallbacks(routes).layer(from_fn_with_state(desk.clone(), enter))
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Selfsame desk",
+    description = "Camera and reader of a desk, for the staff's page in a browser on the same machine: \
+                   `selfsame desk serve`. Only pages of named origins may call. Frames are posted to `/v1/frames` as \
+                   docs/readers.md says, with the capture's key.",
+    license(name = "Apache-2.0", identifier = "Apache-2.0")
+))]
+struct Document;
+
+/// For every page that is let in.
+fn for_all() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi()).routes(routes!(status)).routes(routes!(create))
+}
+
+/// For whoever began the capture.
+fn for_capture() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(show)).routes(routes!(cancel))
+}
+
+/// The OpenAPI 3.1 document of the desk, as pretty JSON.
+pub fn desk_openapi_json() -> String {
+    let (_, document) = for_all().merge(for_capture()).split_for_parts();
+    document.to_pretty_json().expect("the document always serializes")
 }
 
 /// Lets the named pages in, and them to read the answers.
@@ -171,6 +191,8 @@ fn change(progress: &watch::Sender<Capture>, work: impl FnOnce(&mut Capture)) {
     });
 }
 
+/// Which desk this is and what it can capture.
+#[utoipa::path(get, path = "/v1/desk", tag = "desk", responses((status = 200, body = DeskStatus), (status = "4XX", body = Problem)))]
 async fn status(State(desk): State<App>) -> Json<DeskStatus> {
     Json(DeskStatus {
         terminal: desk.identity.terminal.terminal,
@@ -179,6 +201,9 @@ async fn status(State(desk): State<App>) -> Json<DeskStatus> {
     })
 }
 
+/// Takes samples for an enrolment and sends them. A capture that is going on ends.
+#[utoipa::path(post, path = "/v1/captures", tag = "desk", request_body = NewCapture,
+    responses((status = 200, body = OpenedCapture), (status = "4XX", body = Problem)))]
 async fn create(State(desk): State<App>, Json(new): Json<NewCapture>) -> Result<Json<OpenedCapture>, Problem> {
     let enrolment = new.enrolment;
     if enrolment.nonce.is_none() || enrolment.state != EnrolmentState::Capturing {
@@ -280,6 +305,10 @@ struct After {
     wait_ms: u64,
 }
 
+/// The capture that was begun last; with `after` and `wait_ms` as soon as it changes (long poll).
+#[utoipa::path(get, path = "/v1/captures/current", tag = "desk",
+    params(("after" = Option<u64>, Query), ("wait_ms" = Option<u64>, Query)),
+    responses((status = 200, body = Capture), (status = "4XX", body = Problem)))]
 async fn show(State(desk): State<App>, Query(after): Query<After>) -> Result<Json<Capture>, Problem> {
     let changes = lock(&desk.current).as_ref().map(|current| current.progress.subscribe());
     let mut changes = changes.ok_or_else(|| Problem::new(ProblemCode::NotFound))?;
@@ -290,6 +319,9 @@ async fn show(State(desk): State<App>, Query(after): Query<After>) -> Result<Jso
     Ok(Json(latest))
 }
 
+/// Gives it up. Camera and reader are free when this is answered; can be repeated.
+#[utoipa::path(post, path = "/v1/captures/current/cancel", tag = "desk",
+    responses((status = 200, body = Capture), (status = "4XX", body = Problem)))]
 async fn cancel(State(desk): State<App>) -> Result<Json<Capture>, Problem> {
     let mut current = lock(&desk.current);
     let current = current.as_mut().ok_or_else(|| Problem::new(ProblemCode::NotFound))?;

@@ -37,7 +37,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use desk::{DeskConfig, run_desk};
+pub use desk::{DeskConfig, desk_openapi_json, run_desk};
 pub use interface::{TerminalConfig, openapi_json, run_terminal};
 pub use listen::{LanAccess, Listening, RegisterAccess};
 pub use page::PageAccess;

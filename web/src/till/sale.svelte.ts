@@ -14,6 +14,9 @@ import type { Code, Payer } from './payer.svelte';
 const ASK_MS_FIRST = 300;
 const ASK_MS_MAX = 2_000;
 
+/** Longest wait for the answer to a charge. The server answers within two seconds. */
+const CHARGE_MS_MAX = 4_000;
+
 /** How often it is looked whether a payer who was asked at the terminal has agreed. */
 const CONFIRM_LOOK_MS = 600;
 
@@ -108,6 +111,17 @@ export class Sale {
     this.#payer?.ask(this.order.requestId);
     if (this.order.sent) this.#ask();
     else this.#wait(null);
+  }
+
+  /** Another tab is the till now: nothing goes on here. What is stored is left to it. */
+  suspend(): void {
+    this.#turn += 1;
+    this.#code = null;
+    this.order = null;
+    this.phase = { kind: 'order' };
+    this.items = [];
+    this.digits = '';
+    this.#payer?.finish();
   }
 
   // -- the amount
@@ -249,7 +263,7 @@ export class Sale {
     this.#store({ ...order, sent: true });
     const body = { order_ref: order.ref, code: code.digits, amount: { minor: order.minor, currency: order.currency } };
     try {
-      const payment = await this.server.call('POST /v1/payments', { body });
+      const payment = await this.server.call('POST /v1/payments', { body, timeoutMs: CHARGE_MS_MAX });
       if (turn === this.#turn) this.#told(payment);
     } catch (error) {
       if (turn === this.#turn) this.#failed(error, since);

@@ -6,10 +6,15 @@ export class Tab {
   /** Whether this tab is the till; `undefined` until it is known. */
   isTill = $state<boolean | undefined>(undefined);
 
-  constructor(private readonly taken: () => void) {}
+  constructor(private readonly taken: () => void, private readonly lost: () => void) {}
 
   /** Becomes the till if no other tab is, and as soon as none is any more. */
   start(): void {
+    if (!navigator.locks) {
+      // Without encryption browsers have no locks; the order's reference still lets it pay once at most.
+      this.isTill = true;
+      return;
+    }
     void this.#request({ ifAvailable: true }).then((held) => {
       if (held) return;
       this.isTill = false;
@@ -34,6 +39,7 @@ export class Tab {
       });
     } catch {
       this.isTill = false;
+      this.lost();
       // Back in the queue, for when the other tab is closed.
       void this.#request({});
       return true;

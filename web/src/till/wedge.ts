@@ -7,6 +7,10 @@ const PAUSE_MS = 100;
 /** Longest scan. */
 const SCAN_MS = 1_500;
 
+/** A scanner without a suffix has ended when nothing has come for so long. Longer than a pause, because keys may wait for a
+    busy computer; what counts between keys is when they were pressed. */
+const SETTLED_MS = 400;
+
 /** What is shorter than this is an amount that somebody types fast. */
 const SCAN_CHARS_MIN = 8;
 
@@ -66,8 +70,7 @@ export class Wedge {
     this.#text += character;
     this.#lastAt = at;
     clearTimeout(this.#timer);
-    // A scanner without a suffix has ended when nothing follows.
-    this.#timer = setTimeout(() => (this.#isScan() ? this.#finish() : this.#reset()), PAUSE_MS);
+    this.#timer = setTimeout(() => { if (this.#isScan()) this.#finish(); }, SETTLED_MS);
     if (/[\d-]/.test(character)) this.handlers.typed(character);
     return /[\d\]-]/.test(character);
   }

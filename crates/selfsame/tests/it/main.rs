@@ -23,6 +23,7 @@ mod interface;
 mod leak;
 mod ledger;
 mod openapi;
+mod pages;
 mod payment;
 mod payment_code;
 mod processes;
