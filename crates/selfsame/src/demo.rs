@@ -173,7 +173,7 @@ fn print_what_to_try(site: &DemoSite, screen: &Screen) -> anyhow::Result<()> {
     if !selfsame_pages::are_built() {
         screen.comment("this build has no pages: `cargo xtask web`, then once more")?;
     }
-    screen.comment("connect the till's page with the terminal: press `Scanner only` there, and here")?;
+    screen.comment("connect the till's page with the terminal: press `No terminal` there, and here")?;
     screen.verbatim("selfsame terminal pair")?;
     let commands = [
         ("the demo's site and program", format!("export SELFSAME_SITE={folder}")),

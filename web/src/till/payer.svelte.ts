@@ -144,13 +144,9 @@ export class Payer {
       else if (this.trouble === 'away' || this.trouble === 'busy') await sleep(PAUSE_MS);
       else return this.changed();
     }
-    // After `done` it tells what became of the code.
-    while (isCurrent() && this.session && !this.hasFailed) {
-      const { id, sequence, state } = this.session;
-      const wait_ms = state === 'done' ? 0 : POLL_MS;
-      if (state === 'done') await sleep(PAUSE_MS);
-      if (!isCurrent()) return;
-      const query = { after: String(sequence), wait_ms: String(wait_ms) };
+    while (isCurrent() && this.session && this.session.state !== 'done') {
+      const { id, sequence } = this.session;
+      const query = { after: String(sequence), wait_ms: String(POLL_MS) };
       const newer = await this.#tried(call('GET /v1/verifications/{id}', { path: { id }, query, timeoutMs: POLL_MS + 5_000 }));
       if (!isCurrent()) return;
       if (newer && newer.sequence !== sequence) show(newer);

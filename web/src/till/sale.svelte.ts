@@ -75,7 +75,7 @@ export class Sale {
   order = $state<StoredOrder | null>(null);
   /** The last payment here, whose receipt can be printed. */
   last = $state<Payment | null>(null);
-  #code: Code | null = null;
+  #code = $state.raw<Code | null>(null);
   /** Raised by every new turn of events: loops of an earlier one end. */
   #turn = 0;
   #before = { digits: '', phase: 'order' };
@@ -196,7 +196,11 @@ export class Sale {
       this.#store({ ref: newReference('T'), minor, currency, items, sent: false, requestId });
       this.#wait(null);
     } else if (phase.kind === 'refused') this.again();
-    else if (phase.kind === 'payer' && this.#payer?.terminal && !this.#payer.isAsked && !this.#payer.passed) this.#askPayer();
+    else if (phase.kind === 'payer' && this.#payer?.terminal && !this.#payer.isAsked) {
+      // A pass whose code could not be had is asked for it once more; one that the terminal refuses is over.
+      if (this.#payer.passed && this.#payer.trouble !== 'refused') this.advance();
+      else this.#askPayer();
+    }
     else if (phase.kind === 'paid' || phase.kind === 'other') this.#reset();
   }
 
@@ -244,12 +248,14 @@ export class Sale {
 
   async #handOver(): Promise<void> {
     const turn = ++this.#turn;
-    const code = await this.#payer?.handOver();
-    if (turn !== this.#turn || this.phase.kind !== 'payer') return;
-    if (code) {
-      this.#code = code;
-      void this.#charge();
+    let code = await this.#payer?.handOver();
+    while (!code && this.#payer?.trouble === 'away' && turn === this.#turn) {
+      await sleep(ASK_MS_MAX);
+      if (turn === this.#turn) code = await this.#payer.handOver();
     }
+    if (turn !== this.#turn || this.phase.kind !== 'payer' || !code) return;
+    this.#code = code;
+    void this.#charge();
   }
 
   async #charge(): Promise<void> {

@@ -289,7 +289,7 @@ await test('withdrawn in two steps: the templates are destroyed, and the termina
   const { page } = desk;
   const verified = async (request_id) => {
     const asked = await terminal('POST', '/v1/verifications', { request_id, modality: 'finger' });
-    assert.equal(asked.status, 201, JSON.stringify(asked.body));
+    assert.ok(asked.status < 300, JSON.stringify(asked.body));
     const session = async () => (await terminal('GET', `/v1/verifications/${asked.body.id}`)).body;
     await comesToTerminal({ number: 'M-900', finger: 900 }, async () => (await session()).state === 'done');
     return (await session()).outcome;

@@ -95,7 +95,7 @@ await test('a code that is scanned first waits for the amount; goods and other c
 
 await test('pairing: the terminal is found, shows a code, and knows this till from then on', async () => {
   const { page } = till;
-  await page.getByRole('button', { name: 'Scanner only' }).click();
+  await page.getByRole('button', { name: 'No terminal' }).click();
   const connect = page.getByRole('button', { name: 'Connect' });
   await connect.waitFor();
   await connect.click();
