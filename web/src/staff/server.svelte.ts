@@ -9,7 +9,10 @@ export type Page = 'till' | 'desk';
 
 /** Pause between two looks at whether a server that was away is back, and at whether one that was there still is. */
 const AWAY_LOOK_MS = 1_000;
-const THERE_LOOK_MS = 15_000;
+const THERE_LOOK_MS = 5_000;
+
+/** Longest wait for such a look, in milliseconds. */
+const LOOK_MS_MAX = 2_500;
 
 /** How long before the end of an idle sign-in the page asks whether somebody is there. */
 const ASK_MS = 60_000;
@@ -102,10 +105,15 @@ export class Server {
     this.used();
   }
 
+  /** Looks whether the server is there. */
+  async look(): Promise<void> {
+    await this.call('GET /livez', { timeoutMs: LOOK_MS_MAX }).catch(() => undefined);
+  }
+
   async #lookAfterIt(): Promise<never> {
     for (;;) {
       await sleep(this.awaySince === null ? THERE_LOOK_MS : AWAY_LOOK_MS);
-      await this.call('GET /livez', { timeoutMs: 3_000 }).catch(() => undefined);
+      await this.look();
     }
   }
 }

@@ -19,7 +19,8 @@ const PAUSE_MS = 700;
 /** How often the terminal is asked how it is while nobody pays. */
 const STATUS_MS = 5_000;
 
-export type Trouble = 'away' | 'busy' | 'refused' | 'unpaired';
+/** What keeps the terminal from it: nobody answers; it has no server; another payer; it says no; it knows this till no more. */
+export type Trouble = 'away' | 'offline' | 'busy' | 'refused' | 'unpaired';
 
 /** A code, and since when this page has it. It is in memory only. */
 export interface Code { digits: string; at: number }
@@ -43,6 +44,9 @@ export class Payer {
 
   /** Whether somebody is being verified, or about to be. */
   get isAsked(): boolean { return this.requestId !== null && this.session?.state !== 'done'; }
+
+  /** Whether the trouble may pass by itself. */
+  get isPassing(): boolean { return this.trouble === 'away' || this.trouble === 'offline'; }
 
   /** Ended without a pass: asking again is possible. */
   get hasFailed(): boolean { return this.session?.state === 'done' && !this.passed; }
@@ -117,6 +121,7 @@ export class Payer {
       if (error instanceof NoAnswer) this.trouble = 'away';
       else if (error instanceof Refused && error.status === 401) this.trouble = 'unpaired';
       else if (error instanceof Refused && error.code === 'busy') this.trouble = 'busy';
+      else if (error instanceof Refused && error.status >= 500 && error.code !== 'terminal_maintenance') this.trouble = 'offline';
       else this.trouble = 'refused';
       return null;
     }
@@ -141,7 +146,7 @@ export class Payer {
         return;
       }
       if (session) show(session);
-      else if (this.trouble === 'away' || this.trouble === 'busy') await sleep(PAUSE_MS);
+      else if (this.isPassing || this.trouble === 'busy') await sleep(PAUSE_MS);
       else return this.changed();
     }
     while (isCurrent() && this.session && this.session.state !== 'done') {
@@ -150,7 +155,7 @@ export class Payer {
       const newer = await this.#tried(call('GET /v1/verifications/{id}', { path: { id }, query, timeoutMs: POLL_MS + 5_000 }));
       if (!isCurrent()) return;
       if (newer && newer.sequence !== sequence) show(newer);
-      else if (!newer && this.trouble !== 'away') return this.changed();
+      else if (!newer && !this.isPassing) return this.changed();
       else if (!newer) await sleep(PAUSE_MS);
     }
   }

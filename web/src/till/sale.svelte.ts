@@ -249,7 +249,8 @@ export class Sale {
   async #handOver(): Promise<void> {
     const turn = ++this.#turn;
     let code = await this.#payer?.handOver();
-    while (!code && this.#payer?.trouble === 'away' && turn === this.#turn) {
+    while (!code && this.#payer?.isPassing && turn === this.#turn) {
+      void this.server.look();
       await sleep(ASK_MS_MAX);
       if (turn === this.#turn) code = await this.#payer.handOver();
     }

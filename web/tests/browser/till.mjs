@@ -136,10 +136,10 @@ await test('verified while the order is typed: Enter pays at once', async () => 
   await amount(page, '6');
   await comesToTerminal(ada, async () => (await page.getByText('verified').count()) > 0);
   await till.look('till-verified');
-  await amount(page, '00');
+  await amount(page, '66');
   await page.keyboard.press('Enter');
   await says(page, 'PAID');
-  assert.equal((await charges(600)).length, 1);
+  assert.equal((await charges(666)).length, 1);
 });
 
 await test('declined, topped up at the desk, and paid without a second scan', async () => {
@@ -347,6 +347,8 @@ await test('a payment of today is cancelled as a whole', async () => {
 await test('both languages and a phone’s size, and hostile names are text', async () => {
   const { page } = till;
   await page.getByRole('button', { name: '中文' }).click();
+  await says(page, '已付款');
+  await page.keyboard.press('Escape');
   await says(page, '就绪');
   assert.equal(await page.evaluate(() => document.documentElement.lang), 'zh-CN');
   await amount(page, '1250');
