@@ -15,4 +15,9 @@ export function minutes(ms: number): string {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`;
 }
 
+/** The time of day, on the clock of the till: 14:05. */
+export function timeOfDay(at: string, tag: string): string {
+  return new Intl.DateTimeFormat(tag, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(new Date(at));
+}
+
 export const sleep = (ms: number): Promise<void> => new Promise((done) => { setTimeout(done, ms); });

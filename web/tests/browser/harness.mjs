@@ -149,7 +149,7 @@ mkdirSync(shots, { recursive: true });
 /** Serves the pages from a build's folder in place of those in the program, under the program's own headers: to try a change
     without building it. */
 async function fromFolder(page) {
-  await page.route(/\/(till|desk)$|\/assets\//, async (route) => {
+  await page.route(({ origin, pathname }) => origin === site.server && /^\/(till|desk)$|^\/assets\//.test(pathname), async (route) => {
     const { pathname } = new URL(route.request().url());
     const name = pathname.startsWith('/assets/') ? pathname.slice(1) : `${pathname.slice(1)}.html`;
     const headers = (await fetch(`${site.server}/${name.split('/')[0] === 'assets' ? 'till' : name.slice(0, -5)}`)).headers;
