@@ -1,13 +1,11 @@
-// Writes src/api/*.ts from docs/openapi/*.json: a type for every schema, and a table of operations for `client`.
+// Writes src/api/*.ts: from docs/openapi/*.json a type for every schema and a table of operations for `client`, and from
+// the table in docs/interface.md the words of guidance.
 // `node scripts/api-types.mjs`; needs no packages. A unit test says when the committed files are out of date.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 
 const WEB = new URL('..', import.meta.url);
-export const INTERFACES = ['server', 'terminal', 'desk'];
-
-/** The committed file of an interface. */
-export const typesFile = (name) => new URL(`src/api/${name}.ts`, WEB);
+const INTERFACES = ['server', 'terminal', 'kiosk', 'desk'];
 
 const documentFile = (name) => new URL(`../docs/openapi/${name}.json`, WEB);
 
@@ -81,7 +79,7 @@ function operations(paths) {
 }
 
 /** The types of an interface as they have to be. */
-export function generated(name) {
+function types(name) {
   const { components, paths } = JSON.parse(readFileSync(documentFile(name), 'utf8'));
   const schemas = Object.entries(components.schemas).map(
     ([schema, body]) => `${comment(body.description, '')}export type ${schema} = ${type(body, '')};\n`,
@@ -90,6 +88,30 @@ export function generated(name) {
   return [head, ...schemas, operations(paths)].join('\n');
 }
 
+/** The words of guidance. */
+function guidance() {
+  const page = readFileSync(new URL('../docs/interface.md', WEB), 'utf8');
+  const table = page.split('<!-- begin generated: guidance -->')[1].split('<!-- end generated -->')[0];
+  const rows = [...table.matchAll(/^\| `(\w+)` \| (.+?) \| (.+?) \|$/gm)];
+  const words = (column) => rows.map((row) => `    ${row[1]}: ${JSON.stringify(row[column])},\n`).join('');
+  return `// Generated from docs/interface.md by scripts/api-types.mjs: do not edit.
+
+/** What the payer is asked to do, by its code. */
+export const GUIDANCE: Record<'en' | 'zh-CN', Readonly<Record<string, string>>> = {
+  en: {
+${words(2)}  },
+  'zh-CN': {
+${words(3)}  },
+};
+`;
+}
+
+/** Every generated file with what it has to be. */
+export function generated() {
+  const files = [...INTERFACES.map((name) => [name, types(name)]), ['guidance', guidance()]];
+  return files.map(([name, text]) => [`src/api/${name}.ts`, text]);
+}
+
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
-  for (const name of INTERFACES) writeFileSync(typesFile(name), generated(name));
+  for (const [file, text] of generated()) writeFileSync(new URL(file, WEB), text);
 }

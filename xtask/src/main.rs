@@ -31,8 +31,8 @@ tasks:
   web              build the web pages (web/) and check their types and sizes: `cargo build`
                    embeds them. Needs Node 20.19 or newer with npm, and network the first
                    time. Without it the program works, and a page says how to build it.
-  openapi          write docs/openapi/server.json and docs/openapi/terminal.json from the
-                   code. Run it after every change of a route or a wire type.
+  openapi          write the documents in docs/openapi from the code, and the types that the web
+                   pages have of them. Run it after every change of a route or a wire type.
   models [--setup] [--upstream DIR] [--out DIR] [--pack NAME]
                    make the face model packs from the files that their authors published
                    (docs/models.md). DIR has those of xtask/models/sources.toml; it may be

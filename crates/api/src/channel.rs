@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use selfsame_domain::id::{PaymentId, TerminalId, VerificationId};
 use selfsame_domain::money::Amount;
+use selfsame_domain::payment::ReceiptNumber;
 use selfsame_domain::terminal::Standing;
 use selfsame_domain::time::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -70,6 +71,14 @@ pub struct TerminalPayment {
     pub expires_at: Option<Timestamp>,
     /// Whether a gesture on the screen is enough to agree; else only the PIN is.
     pub gesture_confirms: bool,
+    /// The number on its receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub receipt: Option<ReceiptNumber>,
+    /// Until when the payer may take it back here; where the merchant lets payers, and while it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub undo_until: Option<Timestamp>,
 }
 
 #[cfg(test)]

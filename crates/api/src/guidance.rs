@@ -20,6 +20,7 @@ const fn guidance(code: &'static str, en: &'static str, zh: &'static str) -> Gui
 /// All of it. A code that a screen does not know reads "try again".
 pub const GUIDANCE: &[Guidance] = &[
     guidance("more_digits", "Type the whole number", "请输入完整号码"),
+    guidance("number_or_pin_wrong", "Number or PIN wrong", "号码或密码错误"),
     guidance("not_recognised", "Once more, please", "请再试一次"),
     guidance("no_face", "Look into the camera", "请看摄像头"),
     guidance("several_faces", "One person only", "请一人操作"),

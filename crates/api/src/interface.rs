@@ -129,6 +129,8 @@ pub enum SessionState {
     AwaitingIdentifier,
     /// The payer presents finger or face.
     Capturing,
+    /// The payer gives the whole identifier and the PIN, instead of finger or face.
+    AwaitingPin,
     /// Server and matcher decide.
     Verifying,
     /// Final: see the outcome.
@@ -142,6 +144,7 @@ impl SessionState {
             SessionState::Waking => "waking",
             SessionState::AwaitingIdentifier => "awaiting_identifier",
             SessionState::Capturing => "capturing",
+            SessionState::AwaitingPin => "awaiting_pin",
             SessionState::Verifying => "verifying",
             SessionState::Done => "done",
         }

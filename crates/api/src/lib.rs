@@ -24,6 +24,7 @@ pub mod failure;
 pub mod fleet;
 pub mod guidance;
 pub mod interface;
+pub mod kiosk;
 pub mod ledger;
 pub mod limit;
 pub mod matcher;

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::account::Identifier;
 use crate::bytes::Bytes;
+use crate::merchant::Secret;
 use crate::sealing::SealedFrame;
 
 /// Most frames in one submission: a challenge of six colours with a frame before and after.
@@ -37,6 +38,23 @@ pub struct NewVerification {
     pub sensor_grade: SensorGrade,
     /// What the payer typed.
     pub identifier: Identifier,
+}
+
+/// `POST /v1/pin-verifications` (signed by the terminal): the payer gives the whole identifier and the PIN instead of a
+/// sample. Passes at once or fails; a pass is one like any other. Ends what this terminal had open before.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPinVerification {
+    /// The terminal's own reference: the same again answers the same verification, and costs no further try.
+    #[schema(value_type = String)]
+    pub request_ref: Reference,
+    /// What the payer was asked for and did not want to give, or could not.
+    #[schema(value_type = String, example = "face")]
+    pub instead_of: Modality,
+    /// `phone` or `member_number`, whole.
+    pub identifier: Identifier,
+    /// The PIN as typed.
+    pub pin: Secret,
 }
 
 /// `POST /v1/verifications/{id}/samples` and `POST /v1/enrolments/{id}/samples` (signed by the terminal): frames

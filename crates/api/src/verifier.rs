@@ -9,10 +9,12 @@ use selfsame_domain::sensor::Modality;
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Timings;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::account::Identifier;
 use crate::failure::SessionError;
 use crate::interface::{Outcome, SessionState};
+use crate::merchant::Secret;
 
 /// `POST /v1/wake`: verify a payer. Answered at once with the first [`Progress`]; a second wake replaces the first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,6 +28,9 @@ pub struct Wake {
     pub identifier: Option<Identifier>,
     /// When to give up, in milliseconds from now.
     pub deadline_ms: u64,
+    /// A page is open here on which a payer can type number and PIN: whoever is not recognised is asked for them.
+    #[serde(default)]
+    pub takes_pin: bool,
 }
 
 /// `GET /v1/progress?session=..&after=..&wait_ms=..` (long poll): where the program stands.
@@ -41,6 +46,9 @@ pub struct Progress {
     pub guidance: Option<String>,
     /// What the screen has to show while a face is captured.
     pub challenge: Option<Challenge>,
+    /// Until when the payer is waited for, if nothing else happens.
+    #[serde(default)]
+    pub waits_until: Option<Timestamp>,
     /// How it ended; when `done`.
     pub verdict: Option<Verdict>,
     /// Stages in microseconds.
@@ -78,6 +86,58 @@ pub struct PadInput {
     pub identifier: Identifier,
 }
 
+/// How a payer is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// By what the request asked for.
+    Sample,
+    /// By the whole identifier and the PIN.
+    Pin,
+}
+
+/// `POST /v1/way`: the payer would rather be verified in another way.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeWay {
+    /// The terminal's session.
+    pub session: SessionId,
+    /// Which.
+    pub way: Way,
+}
+
+/// `POST /v1/pin`: number and PIN instead of a sample.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PinInput {
+    /// The terminal's session.
+    #[schema(value_type = String)]
+    pub session: SessionId,
+    /// `phone` or `member_number`, whole.
+    pub identifier: Identifier,
+    /// As typed.
+    pub pin: Secret,
+}
+
+/// `POST /v1/more-time`: what is waited for begins anew.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MoreTime {
+    /// The terminal's session.
+    pub session: SessionId,
+    /// How much was granted on top of the deadline so far, in milliseconds.
+    pub granted_ms: u64,
+}
+
+/// Where a page reaches the verification program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PageAddress {
+    /// For example `http://127.0.0.1:8703`.
+    pub url: String,
+    /// What it shows as `Authorization: Bearer TOKEN`; another one after each start.
+    pub token: Secret,
+}
+
 /// `POST /v1/presses`: a synthetic finger touches the synthetic reader. Test sites only.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,7 +149,7 @@ pub struct SyntheticPress {
 }
 
 /// `GET /v1/camera?after=..&wait_ms=..` (long poll): whether the page has to have its camera on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CameraWish {
     /// Raised by every change.
     pub sequence: u64,
@@ -106,11 +166,14 @@ pub struct VerifierStatus {
     pub sources: Vec<String>,
     /// Counters since it started: samples taken, sessions ended by outcome.
     pub counters: BTreeMap<String, u64>,
+    /// Where a page reaches it, if one may.
+    #[serde(default)]
+    pub page: Option<PageAddress>,
 }
 
 /// `POST /v1/frames?at_ms=..` with a JPEG body (`image/jpeg`): the camera's page offers a frame. `at_ms` counts from the
 /// page's first frame, with a challenge from the moment that its first colour came up. Answered with this.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FrameAnswer {
     /// The frame was good enough to be kept.
     pub kept: bool,

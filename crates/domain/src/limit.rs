@@ -142,6 +142,9 @@ impl Limits {
             // Replayed and injected pictures do not show colours that the server drew just now; masks do. Below what
             // contactless cards may be charged without a PIN (50 at once, 150 in a row).
             SensorGrade::RgbChallenge => (3_000, 7_500, 10),
+            // Number and PIN can be watched and told; three tries bound guessing. As much as by finger or camera: whoever
+            // cannot or does not want to be looked at is not to be worse off.
+            SensorGrade::Pin => (2_000, 5_000, 10),
         };
         Limits {
             payment_minor_max: Some(payment_minor_max),

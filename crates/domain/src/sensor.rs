@@ -24,13 +24,20 @@ text_enum! {
         Rgb = "rgb",
         /// A colour camera that answered the server's random challenge.
         RgbChallenge = "rgb_challenge",
+        /// No sample: the payer gave the whole identifier and the PIN instead.
+        Pin = "pin",
     }
 }
 
 impl SensorGrade {
     /// All of them.
-    pub const ALL: &[SensorGrade] =
-        &[SensorGrade::Simulated, SensorGrade::Finger, SensorGrade::Rgb, SensorGrade::RgbChallenge];
+    pub const ALL: &[SensorGrade] = &[
+        SensorGrade::Simulated,
+        SensorGrade::Finger,
+        SensorGrade::Rgb,
+        SensorGrade::RgbChallenge,
+        SensorGrade::Pin,
+    ];
 
     /// Whether a site of this mode takes samples of this grade.
     pub fn accepted_in(self, mode: Mode) -> bool {
@@ -43,6 +50,7 @@ impl SensorGrade {
             SensorGrade::Simulated => true,
             SensorGrade::Finger => modality == Modality::Finger,
             SensorGrade::Rgb | SensorGrade::RgbChallenge => modality == Modality::Face,
+            SensorGrade::Pin => false,
         }
     }
 }
@@ -62,5 +70,6 @@ mod tests {
     fn a_camera_cannot_stand_for_a_finger_reader() {
         assert!(!SensorGrade::Rgb.fits(Modality::Finger));
         assert!(!SensorGrade::Finger.fits(Modality::Face));
+        assert!(!SensorGrade::Pin.fits(Modality::Face) && !SensorGrade::Pin.fits(Modality::Finger));
     }
 }

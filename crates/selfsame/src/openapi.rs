@@ -20,6 +20,8 @@ enum Interface {
     Terminal,
     /// The desk's capture for the staff's page
     Desk,
+    /// What the payer's page calls
+    Kiosk,
     /// The tables of docs/interface.md, between the marks that they stand between there
     Tables,
 }
@@ -31,6 +33,7 @@ impl Openapi {
             Interface::Server => selfsame_server::openapi_json(),
             Interface::Terminal => selfsame_terminal::openapi_json(),
             Interface::Desk => selfsame_terminal::desk_openapi_json(),
+            Interface::Kiosk => selfsame_terminal::kiosk_openapi_json(),
             Interface::Tables => {
                 let tables = selfsame_terminal::interface_tables().into_iter();
                 let marked = |(name, table): (&str, String)| {

@@ -56,6 +56,9 @@ pub struct Settings {
     /// The terminal, and how cash registers reach it.
     #[serde(default)]
     pub terminal: TerminalSettings,
+    /// The payer's page.
+    #[serde(default)]
+    pub kiosk: KioskSettings,
     /// The key of this machine.
     #[serde(default)]
     pub identity: IdentitySettings,
@@ -158,6 +161,11 @@ impl TerminalSettings {
             capture: seconds("capture_seconds", self.capture_seconds)?,
         })
     }
+}
+
+settings! {
+    /// Settings of the payer's page.
+    KioskSettings, kiosk {} optional { listen: SocketAddr, }
 }
 
 settings! {
@@ -310,6 +318,11 @@ impl Site {
     /// The site's database.
     pub fn site_database(&self) -> PathBuf {
         self.folder.join("data/site.db")
+    }
+
+    /// Which browser is the payer's page of this machine's terminal.
+    pub fn kiosk(&self) -> PathBuf {
+        self.folder.join("data/kiosk.json")
     }
 
     /// The subject keys.

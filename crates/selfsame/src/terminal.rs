@@ -13,7 +13,7 @@ use selfsame_domain::clock::SystemClock;
 use selfsame_domain::terminal::Purpose;
 use selfsame_terminal::device::DeviceIdentity;
 use selfsame_terminal::register::Registers;
-use selfsame_terminal::{LanAccess, Listening, RegisterAccess, TerminalConfig, run_terminal};
+use selfsame_terminal::{KioskAccess, LanAccess, Listening, RegisterAccess, TerminalConfig, run_terminal};
 
 use crate::process::{ProcessOptions, stop};
 use crate::server::child_arguments;
@@ -36,6 +36,7 @@ const LAN_URL: &str = "terminal-lan.url";
     after_help = "Examples:
   selfsame terminal --site /srv/till-1
   selfsame terminal pair --site /srv/till-1          let a cash register in over TCP
+  selfsame terminal kiosk --site /srv/till-1 -- chromium --kiosk
   selfsame terminal rotate-key --site /srv/till-1
   curl --unix-socket /srv/till-1/run/terminal.sock http://localhost/v1/terminal"
 )]
@@ -62,6 +63,8 @@ impl Terminal {
         // What keeps the verification program from starting is told here, at once and to somebody who reads it.
         capture_sources(site, &identity)?;
         let registers = register_access(site, &identity).await?;
+        let kiosk = kiosk_access(site).await?;
+        let page_origin = kiosk.as_ref().map(|kiosk| format!("http://{}", kiosk.listening.address()));
         let (_stopper, stopped) = self.process.start()?;
         let rotate_after_days = site.settings()?.identity.rotate_after_days;
         let clock = Arc::new(SystemClock);
@@ -73,12 +76,13 @@ impl Terminal {
             budgets: site.settings()?.terminal.budgets()?,
             handover: Registers::open(&site.settings()?.register).await?,
             identity,
+            kiosk,
             registers,
             clock: clock.clone(),
         };
         let verifier = ChildProcess {
             name: "verifier",
-            arguments: child_arguments(site, "verifier", self.process),
+            arguments: verifier_arguments(site, self.process, page_origin),
             pid_file: site.run("verifier.pid"),
             log: None,
             watch: Some(Watch {
@@ -122,6 +126,22 @@ pub fn page_origins(settings: &Settings, identity: &DeviceIdentity) -> Vec<Strin
         origins.push(server);
     }
     origins
+}
+
+/// What the verification program is started with: the payer's page sends it frames from another port.
+fn verifier_arguments(site: &Site, process: ProcessOptions, page_origin: Option<String>) -> Vec<String> {
+    let mut arguments = child_arguments(site, "verifier", process);
+    arguments.extend(page_origin.into_iter().flat_map(|origin| ["--page-origin".to_owned(), origin]));
+    arguments
+}
+
+/// The port for the payer's page, if the settings name one.
+async fn kiosk_access(site: &Site) -> anyhow::Result<Option<KioskAccess>> {
+    let Some(address) = site.settings()?.kiosk.listen else { return Ok(None) };
+    let listening = Listening::on_loopback(address).await.with_context(|| {
+        format!("failed to listen on {address}, which `listen` in section [kiosk] names")
+    })?;
+    Ok(Some(KioskAccess { listening, file: site.kiosk() }))
 }
 
 /// The ports that the settings name. Where they are is told in the site's `run` folder.

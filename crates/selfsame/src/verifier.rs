@@ -35,6 +35,9 @@ pub const PAGE_TOKEN: &str = "verifier.token";
 pub struct Verifier {
     #[command(flatten)]
     process: ProcessOptions,
+    /// Page of another port that may send frames
+    #[arg(long, hide = true)]
+    page_origin: Option<String>,
 }
 
 impl Verifier {
@@ -43,7 +46,7 @@ impl Verifier {
         let identity = DeviceIdentity::load(&site.device())?;
         let sources = capture_sources(site, &identity)?;
         let socket = site.socket("verifier.sock")?;
-        let page = page_access(site).await?;
+        let page = page_access(site, self.page_origin).await?;
         let (_stopper, stop) = self.process.start()?;
         sandbox::tell();
         let settings = site.settings()?;
@@ -59,9 +62,9 @@ impl Verifier {
 }
 
 /// The port for the payer's page, if the settings name one; its address and token are told in the site's `run` folder.
-async fn page_access(site: &Site) -> anyhow::Result<Option<PageAccess>> {
+async fn page_access(site: &Site, origin: Option<String>) -> anyhow::Result<Option<PageAccess>> {
     let Some(address) = site.settings()?.camera.listen else { return Ok(None) };
-    let page = PageAccess::bind(address).await.with_context(|| {
+    let page = PageAccess::bind(address, origin.into_iter().collect()).await.with_context(|| {
         format!("failed to listen on {address}, which `listen` in section [camera] names")
     })?;
     site.write_run_private(PAGE_TOKEN, page.token())?;

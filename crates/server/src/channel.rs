@@ -4,14 +4,17 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use selfsame_api::channel::{HEARTBEAT, PAYMENTS_MAX, Situation, TerminalPayment};
 use selfsame_api::problem::{Problem, ProblemCode};
-use selfsame_domain::id::TerminalId;
+use selfsame_domain::id::{MerchantId, TerminalId};
+use selfsame_domain::payment::{Payment, Status};
 use selfsame_domain::terminal::Standing;
+use selfsame_domain::time::Timestamp;
 use selfsame_store::{StoreError, with_patience};
 use tokio::sync::watch;
 use utoipa_axum::router::OpenApiRouter;
@@ -132,7 +135,9 @@ async fn situation(app: &App, terminal: TerminalId) -> Result<Situation, StoreEr
     let configuration = Some(crate::configuration::in_force(app, terminal).await?);
     let rules = app.store.rules().await?;
     let mut payments = Vec::new();
+    let mut undo_minutes = HashMap::new();
     for found in app.store.terminal_payments(terminal, PAYMENTS_MAX).await? {
+        let undo_until = undo_until(app, &found.payment, &mut undo_minutes).await?;
         payments.push(TerminalPayment {
             payment: found.payment.payment,
             verification: found.verification,
@@ -141,9 +146,31 @@ async fn situation(app: &App, terminal: TerminalId) -> Result<Situation, StoreEr
             amount: found.payment.amount,
             expires_at: found.payment.expires_at,
             gesture_confirms: rules.gesture_confirms && !found.is_lookalike,
+            receipt: Some(found.payment.receipt),
+            undo_until,
         });
     }
     Ok(Situation { terminal, standing, configuration, payments })
+}
+
+/// Until when the payer may take a payment back without asking. `undo_minutes` keeps what was agreed with the merchants.
+async fn undo_until(
+    app: &App,
+    payment: &Payment,
+    undo_minutes: &mut HashMap<MerchantId, u32>,
+) -> Result<Option<Timestamp>, StoreError> {
+    let whole = payment.status == Status::Succeeded && payment.returned_minor == 0 && payment.frozen_minor == 0;
+    let Some(merchant) = payment.merchant.filter(|_| whole) else { return Ok(None) };
+    let minutes = match undo_minutes.get(&merchant) {
+        Some(minutes) => *minutes,
+        None => {
+            let agreed = app.store.agreement(merchant).await?;
+            let minutes = agreed.map_or(0, |agreed| agreed.undo_minutes);
+            undo_minutes.insert(merchant, minutes);
+            minutes
+        }
+    };
+    Ok((minutes > 0).then(|| payment.created_at + Duration::from_secs(60 * u64::from(minutes))))
 }
 
 /// The terminal's situation, now and after every change: server-sent events whose data is a `Situation`. One channel a

@@ -30,6 +30,7 @@ mod merchant;
 mod payment;
 mod payment_code;
 mod pin;
+mod pin_verification;
 mod profile;
 mod queue;
 mod receipt;
@@ -415,6 +416,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(adjustment::routes())
         .merge(limit::routes())
         .merge(pin::routes())
+        .merge(pin_verification::routes())
         .merge(settlement::routes())
         .merge(ledger::routes())
         .merge(clock::routes())

@@ -92,6 +92,26 @@ async fn new_hash(app: &App, pin: &Pin) -> Result<String, Problem> {
     Ok(format!("{FORM}${}${}", hex(&salt), hex(&hash)))
 }
 
+/// Tries the PIN of somebody who only said who they are: of `account`, if anybody is called so. Takes as long whoever it
+/// is, so that nobody learns who has an account.
+pub(crate) async fn check_claimed(
+    app: &App,
+    terminal: &Terminal,
+    account: Option<AccountId>,
+    pin: &Pin,
+) -> Result<Option<AccountId>, Problem> {
+    let Some(account) = account else {
+        app.pins.hash(&app.config.secrets, pin, random::<SALT_BYTES>().to_vec()).await?;
+        record(app, terminal, None, "unknown_identifier").await?;
+        return Ok(None);
+    };
+    let outcome = check(app, terminal, account, pin).await?;
+    if outcome == PinOutcome::Missing {
+        record(app, terminal, Some(account), outcome.as_str()).await?;
+    }
+    Ok((outcome == PinOutcome::Right).then_some(account))
+}
+
 /// Tries a PIN. The try is taken before, and given back if the PIN is right.
 pub(crate) async fn check(
     app: &App,
@@ -99,7 +119,12 @@ pub(crate) async fn check(
     account: AccountId,
     pin: &Pin,
 ) -> Result<PinOutcome, Problem> {
-    let (stored, tries_left) = match app.store.take_pin_try(account).await.or_problem()? {
+    let taken = app.store.take_pin_try(account).await.or_problem()?;
+    if !matches!(taken, PinTry::Check { .. }) {
+        // Takes as long as if there were one to compare with.
+        app.pins.hash(&app.config.secrets, pin, random::<SALT_BYTES>().to_vec()).await?;
+    }
+    let (stored, tries_left) = match taken {
         PinTry::Check { hash, tries_left } => (hash, tries_left),
         PinTry::Locked => return recorded(app, terminal, account, PinOutcome::Locked).await,
         PinTry::Missing => return Ok(PinOutcome::Missing),
@@ -128,18 +153,27 @@ async fn recorded(
     account: AccountId,
     outcome: PinOutcome,
 ) -> Result<PinOutcome, Problem> {
+    record(app, terminal, Some(account), outcome.as_str()).await?;
+    Ok(outcome)
+}
+
+async fn record(
+    app: &App,
+    terminal: &Terminal,
+    account: Option<AccountId>,
+    reason: &str,
+) -> Result<(), Problem> {
     let now = app.now();
     let attempt = Attempt {
         id: AttemptId::new(now, random()),
         at: now,
         operation: "pin",
-        reason: outcome.as_str().to_owned(),
+        reason: reason.to_owned(),
         terminal: Some(terminal.terminal),
         merchant: Some(terminal.merchant),
-        account: Some(account),
+        account,
     };
-    app.store.record_attempt(attempt).await.or_problem()?;
-    Ok(outcome)
+    app.store.record_attempt(attempt).await.or_problem()
 }
 
 /// Anything but the right PIN is a refusal.

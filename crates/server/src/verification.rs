@@ -127,6 +127,7 @@ async fn create(State(app): State<AppState>, request: Signed) -> Result<Response
         sensor_grade,
         lookup,
         refused,
+        known: None,
         nonce: random(),
         attempts: app.config.policy.attempts_max,
         challenge,
@@ -146,7 +147,7 @@ async fn create(State(app): State<AppState>, request: Signed) -> Result<Response
 }
 
 /// How a failed verification reads to its terminal: whatever the reason, like an ordinary non-match.
-fn failed_ending(stored: &Stored) -> Option<Ending> {
+pub(crate) fn failed_ending(stored: &Stored) -> Option<Ending> {
     let reason = stored.reason.as_deref().filter(|_| stored.state == Stage::Failed)?;
     let decision = match reason {
         "ambiguous" | "too_many_candidates" | "lookalikes" => WireDecision::Ambiguous,
@@ -175,7 +176,7 @@ async fn record(
     app.store.record_attempt(attempt).await.or_problem()
 }
 
-async fn wire(app: &App, stored: Stored, ending: Option<Ending>) -> Result<Verification, Problem> {
+pub(crate) async fn wire(app: &App, stored: Stored, ending: Option<Ending>) -> Result<Verification, Problem> {
     let payer_display = match stored.account.filter(|_| stored.state == Stage::Passed) {
         Some(account) => {
             let found = app.store.account(account).await.or_problem()?.ok_or_else(not_found)?;

@@ -2,12 +2,13 @@
 //! are no more than many one after the other.
 
 use rusqlite::{OptionalExtension, params};
-use selfsame_domain::id::AccountId;
+use selfsame_domain::id::{AccountId, TerminalId};
 use selfsame_domain::pin::PIN_TRIES;
 use selfsame_domain::time::Timestamp;
 
-use crate::Store;
 use crate::error::StoreError;
+use crate::verification::Lookup;
+use crate::{Store, row};
 
 /// A try that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +91,35 @@ impl Store {
                 )?
                 .execute(params![account.to_string(), hash, PIN_TRIES])?;
                 Ok(())
+            })
+            .await
+    }
+
+    /// The account that carries a whole identifier. None for identifiers that several may carry.
+    pub async fn account_of_identifier(&self, lookup: Lookup) -> Result<Option<AccountId>, StoreError> {
+        self.readers
+            .read("identifier_read_account", move |tx| {
+                tx.prepare_cached(
+                    "select account_id
+                     from identifiers
+                     where kind = ?1 and unique_lookup = ?2",
+                )?
+                .query_row(params![lookup.kind.as_str(), lookup.mac], |found| row::text(found, 0))
+                .optional()
+            })
+            .await
+    }
+
+    /// How many wrong entries of number and PIN a terminal had since `since`, of whomever.
+    pub async fn pin_refusals(&self, terminal: TerminalId, since: Timestamp) -> Result<u32, StoreError> {
+        self.readers
+            .read("pin_refusals_read", move |tx| {
+                tx.prepare_cached(
+                    "select count(*)
+                     from attempts
+                     where at >= ?2 and operation = 'pin' and terminal_id = ?1",
+                )?
+                .query_row(params![terminal.to_string(), since.as_millis()], |found| row::integer(found, 0))
             })
             .await
     }

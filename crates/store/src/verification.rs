@@ -32,7 +32,7 @@ pub struct NewVerification {
     pub terminal: Terminal,
     /// The terminal's own reference.
     pub request_ref: Reference,
-    /// What will be captured.
+    /// What will be captured; with the grade `pin` what the payer was asked for instead.
     pub modality: Modality,
     /// How it will be captured.
     pub sensor_grade: SensorGrade,
@@ -40,6 +40,8 @@ pub struct NewVerification {
     pub lookup: Lookup,
     /// Why nothing may be captured; `None` if candidates were selected.
     pub refused: Option<&'static str>,
+    /// Whose PIN was right: passed at once, with nothing to capture.
+    pub known: Option<AccountId>,
     /// Nonce for the samples.
     pub nonce: [u8; 32],
     /// Usable samples that may be sent.
@@ -129,15 +131,16 @@ fn find(tx: &Transaction<'_>, verification: VerificationId) -> Result<Option<Ver
 }
 
 fn insert(tx: &Transaction<'_>, new: &NewVerification, now: Timestamp) -> Result<()> {
-    let (state, nonce) = match new.refused {
-        Some(_) => (State::Failed, None),
-        None => (State::Capturing, Some(new.nonce)),
+    let (state, nonce) = match (new.refused, new.known) {
+        (Some(_), _) => (State::Failed, None),
+        (None, Some(_)) => (State::Passed, None),
+        (None, None) => (State::Capturing, Some(new.nonce)),
     };
     tx.prepare_cached(
         "insert into verifications (id, terminal_id, store_id, merchant_id, request_ref, modality, sensor_grade,
              identifier_kind, identifier_lookup, state, reason, nonce, attempts_left, challenge, expires_at, timings,
-             created_at, updated_by)
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, '{}', ?16,
+             created_at, account_id, updated_by)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, '{}', ?16, ?17,
              'verification_create')",
     )?
     .execute(params![
@@ -157,6 +160,7 @@ fn insert(tx: &Transaction<'_>, new: &NewVerification, now: Timestamp) -> Result
         new.challenge.as_ref().map(row::json),
         new.expires_at.as_millis(),
         now.as_millis(),
+        new.known.map(|account| account.to_string()),
     ])?;
     Ok(())
 }
@@ -189,6 +193,22 @@ impl Store {
                 .execute(params![terminal])?;
                 insert(tx, &new, now)?;
                 find(tx, new.verification)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+            })
+            .await
+    }
+
+    /// The verification that a terminal opened under a reference, if it did.
+    pub async fn verification_of_request(
+        &self,
+        terminal: TerminalId,
+        request_ref: Reference,
+    ) -> std::result::Result<Option<Verification>, StoreError> {
+        self.readers
+            .read("verification_read_request", move |tx| {
+                let sql = format!("{VERIFICATION} where terminal_id = ?1 and request_ref = ?2");
+                tx.prepare_cached(&sql)?
+                    .query_row(params![terminal.to_string(), request_ref.as_str()], read_verification)
+                    .optional()
             })
             .await
     }

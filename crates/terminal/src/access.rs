@@ -156,7 +156,7 @@ pub(crate) async fn enter(
         Ok(page) => page,
         Err(problem) => return problem.into_response(),
     };
-    let mut response = if page.is_some() && asks_first(&request) {
+    let response = if page.is_some() && asks_first(&request) {
         preflight()
     } else {
         let shown = shown_token_hash(request.headers());
@@ -167,22 +167,22 @@ pub(crate) async fn enter(
             None => next.run(request).await,
         }
     };
-    let_read(&mut response, page);
-    response
+    readable_by(page, response)
 }
 
-/// Whether a browser asks before it sends what a page wants to send.
+/// Whether a browser asks before it lets a page of elsewhere call.
 pub(crate) fn asks_first(request: &Request) -> bool {
     request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// Lets a page from elsewhere read an answer.
-pub(crate) fn let_read(response: &mut Response, page: Option<HeaderValue>) {
+/// The answer, which the page from elsewhere that was let in may read.
+pub(crate) fn readable_by(page: Option<HeaderValue>, mut response: Response) -> Response {
     if let Some(page) = page {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page);
         headers.append(header::VARY, HeaderValue::from_static("origin"));
     }
+    response
 }
 
 /// Long polls and streams of a register end when its token is taken back, and not only when they are asked for again.

@@ -32,7 +32,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::{Gate, asks_first, let_read, preflight, same_hash, shown_token_hash, token_hash};
+use crate::access::{Gate, asks_first, preflight, readable_by, same_hash, shown_token_hash, token_hash};
 use crate::capture::CaptureSource;
 use crate::device::{DeviceIdentity, ServerLink};
 use crate::enrolment::{EnrolError, TakeError, submit_enrolment, take_samples};
@@ -148,10 +148,8 @@ async fn enter(State(desk): State<App>, request: Request, next: Next) -> Respons
         Ok(page) => page,
         Err(problem) => return problem.into_response(),
     };
-    let mut response =
-        if page.is_some() && asks_first(&request) { preflight() } else { next.run(request).await };
-    let_read(&mut response, page);
-    response
+    let response = if page.is_some() && asks_first(&request) { preflight() } else { next.run(request).await };
+    readable_by(page, response)
 }
 
 /// Lets in whoever began the capture that is going on.

@@ -13,7 +13,7 @@ use selfsame_api::fleet::{Health, HealthReceived, LastOutcome, REPORT_EVERY, Rea
 use selfsame_api::interface::{Outcome, Session, TerminalState, TerminalStatus};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::register::{RegisterOffer, RegisterState};
-use selfsame_api::verifier::VerifierStatus;
+use selfsame_api::verifier::{PageAddress, VerifierStatus};
 use selfsame_domain::id::TerminalId;
 use selfsame_domain::terminal::Standing;
 use selfsame_domain::time::Timestamp;
@@ -131,8 +131,13 @@ impl Told {
 impl Checkup {
     /// Whether this terminal would take a request now, and why not.
     pub(crate) async fn status(&self) -> TerminalStatus {
+        self.look().await.0
+    }
+
+    /// The same, with the way in to the verification program for a camera's page.
+    pub(crate) async fn look(&self) -> (TerminalStatus, Option<PageAddress>) {
         let verifier: Result<VerifierStatus, _> = self.verifier.get("/v1/verifier", STATUS_TIMEOUT).await;
-        let modalities = verifier.ok().map(|status| status.modalities);
+        let (modalities, page) = verifier.map_or((None, None), |found| (Some(found.modalities), found.page));
         let connection = self.connection.get();
         let registers = self.sessions.offers();
         let is_there = |offer: &RegisterOffer| offer.is_default && offer.state == RegisterState::Ready;
@@ -147,7 +152,7 @@ impl Checkup {
             journal_free_bytes: self.journal_free_bytes(),
             reaches_register: registers.iter().any(is_there),
         });
-        TerminalStatus {
+        let status = TerminalStatus {
             terminal: self.terminal,
             state,
             to_confirm: self.sessions.to_confirm(),
@@ -159,7 +164,8 @@ impl Checkup {
             clock_skew_ms,
             maintenance,
             configuration_source: self.sessions.configured.source(connection),
-        }
+        };
+        (status, page)
     }
 
     /// Whether the operator lets this terminal take new requests.

@@ -45,6 +45,7 @@ use crate::device::{DeviceIdentity, ServerLink};
 use crate::events::Streams;
 use crate::health::{Checkup, STATUS_TIMEOUT};
 use crate::journal::Journal;
+use crate::kiosk::{self, Kiosk, KioskAccess};
 use crate::listen::{Listening, RegisterAccess, loopback_names, serve};
 use crate::pairing::{self, Pairings};
 use crate::register::Registers;
@@ -68,6 +69,8 @@ pub struct TerminalConfig {
     pub identity: DeviceIdentity,
     /// How registers reach the interface that cannot use the socket.
     pub registers: RegisterAccess,
+    /// Where the payer's page is served, if it is.
+    pub kiosk: Option<KioskAccess>,
     /// How long a payer may take; what the verification program holds to.
     pub budgets: Budgets,
     /// Ways to the register.
@@ -79,10 +82,11 @@ pub struct TerminalConfig {
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) pairings: Arc<Pairings>,
-    sessions: Arc<Sessions>,
-    checkup: Checkup,
-    streams: Streams,
-    verifier: Client,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) checkup: Checkup,
+    pub(crate) streams: Streams,
+    pub(crate) verifier: Client,
+    pub(crate) kiosk: Option<Arc<Kiosk>>,
     terminal: TerminalId,
     clock: Arc<dyn Clock>,
     budgets: Budgets,
@@ -124,7 +128,9 @@ pub async fn run_terminal(
         started: Instant::now(),
     };
     let reporting = checkup.clone().keep_reporting();
+    let kiosk = config.kiosk.as_ref().map(|access| Arc::new(Kiosk::new(access)));
     let app = App {
+        kiosk: kiosk.clone(),
         pairings: pairings.clone(),
         sessions,
         checkup,
@@ -134,6 +140,7 @@ pub async fn run_terminal(
         clock: clock.clone(),
         budgets: config.budgets,
     };
+    let page = serve_page(config.kiosk, kiosk, &app);
     let (router, _) = routes().split_for_parts();
     let router = with_fallbacks(router).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(app);
     let ports = serve_registers(config.registers, router.clone(), pairings, link, clock);
@@ -144,8 +151,23 @@ pub async fn run_terminal(
         () = channel => Ok(()),
         () = tills => Ok(()),
         () = ports => Ok(()),
+        () = page => Ok(()),
         () = reporting => Ok(()),
         () = shutdown => Ok(()),
+    }
+}
+
+/// Serves the payer's page on its port, if there is one, for as long as the process runs.
+fn serve_page(access: Option<KioskAccess>, kiosk: Option<Arc<Kiosk>>, app: &App) -> impl Future<Output = ()> + use<> {
+    let serving = access.zip(kiosk).map(|(access, kiosk)| {
+        let router = with_fallbacks(kiosk::router(&kiosk, app)).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+        serve(access.listening.listener, None, router.with_state(app.clone()))
+    });
+    async {
+        match serving {
+            Some(serving) => serving.await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -233,6 +255,7 @@ fn for_screen() -> OpenApiRouter<App> {
         .routes(routes!(hand_over_current))
         .routes(routes!(confirm))
         .routes(routes!(diagnostics))
+        .routes(routes!(kiosk::offer))
         .route_layer(from_fn(screen_only))
 }
 

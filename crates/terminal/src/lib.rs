@@ -21,6 +21,7 @@ mod handover;
 mod health;
 mod interface;
 mod journal;
+mod kiosk;
 mod listen;
 mod page;
 mod pairing;
@@ -39,6 +40,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use desk::{DeskConfig, desk_openapi_json, run_desk};
 pub use interface::{TerminalConfig, openapi_json, run_terminal};
+pub use kiosk::{KioskAccess, kiosk_openapi_json};
 pub use listen::{LanAccess, Listening, RegisterAccess};
 pub use page::PageAccess;
 pub use tables::interface_tables;

@@ -12,13 +12,15 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use selfsame_api::bytes::Bytes;
+use selfsame_api::merchant::Secret;
 use selfsame_api::problem::{Problem, ProblemCode};
+use selfsame_api::verifier::PageAddress;
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
-use crate::access::{Gate, same_hash, shown_token_hash, token_hash};
+use crate::access::{Gate, asks_first, preflight, readable_by, same_hash, shown_token_hash, token_hash};
 use crate::listen::{bind_loopback, loopback_names};
 use crate::random;
 
@@ -27,6 +29,7 @@ pub struct PageAccess {
     listener: TcpListener,
     address: SocketAddr,
     token: Zeroizing<String>,
+    origins: Vec<String>,
 }
 
 /// Whom the port answers.
@@ -37,11 +40,12 @@ struct Allowed {
 
 impl PageAccess {
     /// Listens. Any other address than one of this machine alone is refused: the way from a page to it is not encrypted.
-    pub async fn bind(address: SocketAddr) -> io::Result<Self> {
+    /// `origins` are pages of other ports that may call, e.g. the payer's, `http://127.0.0.1:8705`.
+    pub async fn bind(address: SocketAddr, origins: Vec<String>) -> io::Result<Self> {
         let listener = bind_loopback(address).await?;
         let address = listener.local_addr()?;
         let token = Zeroizing::new(Bytes::from(random::<32>()).encode());
-        Ok(Self { listener, address, token })
+        Ok(Self { listener, address, token, origins })
     }
 
     /// Where it listens, e.g. `http://127.0.0.1:8701`.
@@ -54,24 +58,36 @@ impl PageAccess {
         &self.token
     }
 
+    /// Both, for the terminal, which tells them to the payer's page.
+    pub(crate) fn address(&self) -> PageAddress {
+        PageAddress { url: self.url(), token: Secret(self.token.to_string()) }
+    }
+
     /// Serves `router` to whoever is allowed.
     pub(crate) async fn serve(self, router: Router) -> io::Result<()> {
         let allowed = Allowed {
             token_hash: token_hash(&self.token),
-            gate: Gate::new("http", &loopback_names(self.address), self.address.port(), &[]),
+            gate: Gate::new("http", &loopback_names(self.address), self.address.port(), &self.origins),
         };
         let router = router.layer(from_fn_with_state(Arc::new(allowed), check));
         axum::serve(self.listener, router).await
     }
 }
 
-async fn check(
-    State(allowed): State<Arc<Allowed>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    allowed.check(request.headers())?;
-    Ok(next.run(request).await)
+async fn check(State(allowed): State<Arc<Allowed>>, request: Request, next: Next) -> Response {
+    let page = match allowed.gate.check(request.headers()) {
+        Ok(page) => page,
+        Err(problem) => return problem.into_response(),
+    };
+    let response = if page.is_some() && asks_first(&request) {
+        preflight()
+    } else {
+        match allowed.check(request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(problem) => problem.into_response(),
+        }
+    };
+    readable_by(page, response)
 }
 
 impl Allowed {
@@ -115,9 +131,9 @@ mod tests {
 
     #[tokio::test]
     async fn other_machines_are_never_listened_to() {
-        let refused = PageAccess::bind("0.0.0.0:0".parse().unwrap()).await;
+        let refused = PageAccess::bind("0.0.0.0:0".parse().unwrap(), Vec::new()).await;
         assert_eq!(refused.err().map(|error| error.kind()), Some(io::ErrorKind::InvalidInput));
-        let page = PageAccess::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let page = PageAccess::bind("127.0.0.1:0".parse().unwrap(), Vec::new()).await.unwrap();
         assert!(page.url().starts_with("http://127.0.0.1:") && page.token().len() >= 43);
     }
 }

@@ -8,6 +8,7 @@ use selfsame_api::guidance::guidance_of;
 use selfsame_api::interface::{NewSession, Outcome, RegisterKind, Session, SessionState};
 use selfsame_api::payment::PaymentStatus;
 use selfsame_api::verifier::Progress;
+use selfsame_domain::challenge::Challenge;
 use selfsame_domain::id::{RegisterId, SessionId, VerificationId};
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Timings;
@@ -36,6 +37,10 @@ pub(crate) struct Entered {
     /// Held while a code is asked for, so that the code that is kept is the one that is alive.
     pub(crate) handover: tokio::sync::Mutex<()>,
     pub(crate) canceled: Notify,
+    /// What the payer was granted on top of the deadline.
+    pub(crate) granted: watch::Sender<Duration>,
+    /// What else the payer's page shows while the verification program is at it.
+    seen: Mutex<(Option<Challenge>, Option<Timestamp>)>,
     /// Raised by every change of any session.
     news: Arc<watch::Sender<u64>>,
     /// How many callers wait for news, and when the last one stopped.
@@ -111,6 +116,8 @@ impl Entered {
             code: Mutex::new(None),
             handover: tokio::sync::Mutex::new(()),
             canceled: Notify::new(),
+            granted: watch::Sender::new(Duration::ZERO),
+            seen: Mutex::new((None, None)),
             news,
             attention: Mutex::new((0, Instant::now())),
         }
@@ -148,6 +155,10 @@ impl Entered {
             tracing::error!(session.id = %before.id, "the verification program reports a state that cannot be");
             return;
         };
+        let now = (progress.challenge.clone(), progress.waits_until);
+        if std::mem::replace(&mut *lock(&self.seen), now.clone()) != now {
+            self.news.send_modify(|news| *news += 1);
+        }
         if (before.state, &before.guidance) != (state, &progress.guidance) {
             let known = progress.guidance.as_deref().and_then(guidance_of);
             self.change(|session| {
@@ -155,6 +166,11 @@ impl Entered {
                 session.guidance_text = known.map(|guidance| guidance.text(self.plan.language).to_owned());
             });
         }
+    }
+
+    /// What to light the payer's face with, and until when the payer is waited for.
+    pub(crate) fn seen(&self) -> (Option<Challenge>, Option<Timestamp>) {
+        lock(&self.seen).clone()
     }
 
     /// Somebody waits for news of this session for as long as the answer lives.

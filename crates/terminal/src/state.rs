@@ -60,10 +60,16 @@ pub(crate) fn table() -> String {
         SessionState::Waking,
         SessionState::AwaitingIdentifier,
         SessionState::Capturing,
+        SessionState::AwaitingPin,
         SessionState::Verifying,
         SessionState::Done,
     ];
-    let reported = [SessionState::AwaitingIdentifier, SessionState::Capturing, SessionState::Verifying];
+    let reported = [
+        SessionState::AwaitingIdentifier,
+        SessionState::Capturing,
+        SessionState::AwaitingPin,
+        SessionState::Verifying,
+    ];
     let reported =
         reported.map(|state| (format!("program reports `{}`", state.as_str()), Event::Reported(state)));
     let verdicts = [Outcome::Passed, Outcome::Declined, Outcome::TimedOut, Outcome::Failed]
@@ -77,7 +83,7 @@ pub(crate) fn table() -> String {
     ];
     let mut table = String::from("| what happens |");
     states.iter().for_each(|state| table.push_str(&format!(" in `{}` |", state.as_str())));
-    table.push_str("\n|---|---|---|---|---|---|\n");
+    table.push_str("\n|---|---|---|---|---|---|---|\n");
     for (words, event) in reported.into_iter().chain(verdicts).chain(others) {
         table.push_str(&format!("| {words} |"));
         for state in states {
@@ -104,6 +110,7 @@ mod tests {
             SessionState::Waking,
             SessionState::AwaitingIdentifier,
             SessionState::Capturing,
+            SessionState::AwaitingPin,
             SessionState::Verifying,
             SessionState::Done,
         ])
@@ -154,7 +161,7 @@ mod tests {
     #[test]
     fn the_table_has_a_row_for_everything_that_happens() {
         let table = table();
-        assert_eq!(table.lines().count(), 2 + 3 + 4 + 5);
+        assert_eq!(table.lines().count(), 2 + 4 + 4 + 5);
         assert!(table.contains("| deadline passed | `done`: timed_out |"));
         assert!(table.lines().skip(2).all(|row| row.ends_with(" nothing |")), "{table}");
     }

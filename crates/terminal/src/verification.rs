@@ -26,10 +26,12 @@ use crate::configuration::{Configured, Plan};
 use crate::device::ServerLink;
 use crate::handover::CODE_TIMEOUT;
 use crate::health::{Tally, last_of};
+use crate::kiosk::Pages;
 use crate::journal::{Entry, Journal, MEMORY, Remembered};
 use crate::register::{HANDOVER_DEADLINE, Registers};
 use crate::session::Entered;
 use crate::state::{Event, next};
+use crate::verifier::run::overdue;
 use crate::verifier::{Budgets, CALL_TIMEOUT};
 use crate::{lock, random};
 
@@ -87,6 +89,8 @@ pub(crate) struct Sessions {
     /// Raised by every change of any session, and of what the server says.
     news: Arc<watch::Sender<u64>>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The payer's pages that are looking.
+    pub(crate) pages: Pages,
 }
 
 /// A session as accepted, or as it was accepted before.
@@ -154,7 +158,18 @@ impl Sessions {
         let remembered: Vec<Session> =
             index.sessions.values().map(|entered| entered.session.borrow().clone()).collect();
         let tally = Tally::new(last_of(remembered.iter()));
-        Self { index: Mutex::new(index), journal, verifier, link, configured, registers, tally, news, clock }
+        Self {
+            index: Mutex::new(index),
+            journal,
+            verifier,
+            link,
+            configured,
+            registers,
+            tally,
+            news,
+            clock,
+            pages: Pages::default(),
+        }
     }
 
     /// Something about the terminal has changed that is no session's.
@@ -313,7 +328,7 @@ impl Sessions {
             ending = self.verify(entered, request) => return ending,
             () = entered.canceled.notified() => Event::Canceled,
             () = entered.deserted(request.lease_ms.map(Duration::from_millis)) => Event::Deserted,
-            () = tokio::time::sleep(entered.plan.deadline + DEADLINE_GRACE) => Event::DeadlinePassed,
+            () = overdue(entered.plan.deadline + DEADLINE_GRACE, entered.granted.subscribe()) => Event::DeadlinePassed,
         };
         self.cancel_wake(entered.id()).await;
         event.into()
@@ -363,6 +378,7 @@ impl Sessions {
             modality: request.modality,
             identifier: request.identifier.clone(),
             deadline_ms: u64::try_from(entered.plan.deadline.as_millis()).unwrap_or(u64::MAX),
+            takes_pin: self.pages.any(),
         };
         loop {
             let left = WAKE_BUDGET.saturating_sub(started.elapsed());

@@ -5,49 +5,44 @@
 //! ends in exactly one [`Verdict`], by its deadline at the latest. Samples live in memory for the length of one try
 //! and leave this process sealed to the matcher.
 
+mod conversation;
+pub(crate) mod run;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
-use selfsame_api::account::Identifier;
-use selfsame_api::client::ClientError;
-use selfsame_api::failure::{FailureCode, SessionError};
 use selfsame_api::interface::{Outcome, Prepare, SessionState, WAIT_MS_MAX};
 use selfsame_api::problem::{Problem, ProblemCode};
-use selfsame_api::sealing::FrameContext;
 use selfsame_api::serve::{Json, Query, bind_unix, with_fallbacks};
-use selfsame_api::verification::{Decision, Ending, NewVerification, Samples, Verification};
-use selfsame_api::verifier::{CancelWake, PadInput, Progress, Verdict, VerifierStatus, Wake};
+use selfsame_api::verification::Verification;
+use selfsame_api::verifier::{
+    CancelWake, ChangeWay, MoreTime, PadInput, PageAddress, PinInput, Progress, Verdict, VerifierStatus, Wake, Way,
+};
+use selfsame_domain::account::{Identifier, IdentifierKind};
 use selfsame_domain::clock::Clock;
 use selfsame_domain::id::{SessionId, VerificationId};
-use selfsame_domain::sensor::Modality;
-use selfsame_domain::timing::{Stage, Timings};
-use selfsame_domain::verification::{Fault, State as ServerState};
+use selfsame_domain::pin::Pin;
+use selfsame_domain::timing::Timings;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 
+use self::conversation::verify;
+use self::run::{Run, Typed, WithoutServer};
+use crate::capture::CaptureSource;
 use crate::capture::power::{CameraPolicy, CameraPower};
-use crate::capture::{CaptureError, CaptureSource, Sample};
 use crate::device::{DeviceIdentity, ServerLink};
-use crate::enrolment::seal_all;
 use crate::page::PageAccess;
 use crate::{TerminalError, lock};
 
 /// Longest wait for an answer of the payment server to one call.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Pause before the second try of a call that found nobody: a process that died is back by then.
-const RETRY_PAUSE: Duration = Duration::from_millis(400);
-
-/// How often a payer may give more digits in one session, before the till has to start again.
-const IDENTIFIERS_MAX: u32 = 3;
 
 /// How long a payer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,19 +71,10 @@ pub struct VerifierConfig {
     pub clock: Arc<dyn Clock>,
 }
 
-/// The run of one session.
-struct Run {
-    session: SessionId,
-    progress: watch::Sender<Progress>,
-    pad: mpsc::Sender<Identifier>,
-    /// The server's verification, once it is open.
-    verification: Mutex<Option<VerificationId>>,
-    /// Stages that the server has not been told yet.
-    untold: Mutex<Timings>,
-    task: Mutex<Option<AbortHandle>>,
-}
-
 struct Program {
+    /// Where a page reaches this program.
+    page: Option<PageAddress>,
+    clock: Arc<dyn Clock>,
     sources: Vec<CaptureSource>,
     identity: DeviceIdentity,
     link: ServerLink,
@@ -108,7 +94,9 @@ pub async fn run_verifier(
     let listener = bind_unix(&config.socket)
         .map_err(|source| TerminalError::Listen { socket: config.socket.clone(), source })?;
     let program = Program {
-        link: config.identity.link(config.clock),
+        page: config.page.as_ref().map(PageAccess::address),
+        link: config.identity.link(config.clock.clone()),
+        clock: config.clock,
         sources: config.sources,
         power: CameraPower::new(config.camera_policy),
         budgets: config.budgets,
@@ -118,7 +106,7 @@ pub async fn run_verifier(
     };
     let sources =
         program.sources.iter().fold(program.power.routes(), |router, source| router.merge(source.routes()));
-    // What the payer's page shows and takes. Waking and cancelling is the terminal's.
+    // What a page shows and takes. Waking and cancelling is the terminal's, and a PIN is not for a camera's page.
     let payer = Router::new().route("/v1/progress", get(progress)).route("/v1/identifier", post(identifier));
     let app = Arc::new(program);
     let for_page = with_fallbacks(payer.clone().with_state(app.clone()).merge(sources.clone()));
@@ -127,6 +115,9 @@ pub async fn run_verifier(
         .route("/v1/prepare", post(prepare))
         .route("/v1/wake", post(wake))
         .route("/v1/cancel", post(cancel))
+        .route("/v1/way", post(change_way))
+        .route("/v1/pin", post(pin))
+        .route("/v1/more-time", post(more_time))
         .with_state(app)
         .merge(sources);
     let page = async {
@@ -150,6 +141,7 @@ async fn status(State(app): State<App>) -> Json<VerifierStatus> {
         modalities: app.sources.iter().map(CaptureSource::modality).collect(),
         sources: app.sources.iter().map(|source| source.name().to_owned()).collect(),
         counters: lock(&app.counters).clone(),
+        page: app.page.clone(),
     })
 }
 
@@ -171,14 +163,20 @@ async fn wake(State(app): State<App>, Json(wake): Json<Wake>) -> Json<Progress> 
         },
         guidance: None,
         challenge: None,
+        waits_until: None,
         verdict: None,
         timings: Timings::default(),
     };
-    let (pad, typed) = mpsc::channel(1);
+    let (pad, identifiers) = mpsc::channel(1);
+    let (pins, typed_pins) = mpsc::channel(1);
+    let typed = Typed { identifiers, pins: typed_pins };
     let run = Arc::new(Run {
         session: wake.session,
         progress: watch::Sender::new(first.clone()),
         pad,
+        pins,
+        way: watch::Sender::new(Way::Sample),
+        granted: watch::Sender::new(Duration::ZERO),
         verification: Mutex::new(None),
         untold: Mutex::new(Timings::default()),
         task: Mutex::new(None),
@@ -256,332 +254,48 @@ async fn identifier(State(app): State<App>, Json(input): Json<PadInput>) -> Resu
     if run.progress.borrow().state != SessionState::AwaitingIdentifier {
         return Err(nobody());
     }
-    let given = selfsame_domain::account::Identifier::parse(input.identifier.kind, &input.identifier.value);
+    let given = Identifier::parse(input.identifier.kind, &input.identifier.value);
     given.map_err(|error| Problem::new(ProblemCode::InvalidRequest).detail(error))?;
     run.pad.try_send(input.identifier).map_err(|_| nobody())?;
     Ok(StatusCode::ACCEPTED)
 }
 
-impl Run {
-    fn advance(&self, change: impl FnOnce(&mut Progress)) {
-        self.progress.send_if_modified(|progress| {
-            if progress.state == SessionState::Done {
-                return false;
-            }
-            change(progress);
-            progress.sequence += 1;
-            true
-        });
+/// How the payer wants to go on. The capture that was going on ends, and the reader or camera is free.
+async fn change_way(State(app): State<App>, Json(change): Json<ChangeWay>) -> Result<StatusCode, Problem> {
+    let run = current(&app, change.session)?;
+    let state = run.progress.borrow().state;
+    let waits = matches!(
+        state,
+        SessionState::AwaitingIdentifier | SessionState::Capturing | SessionState::AwaitingPin
+    );
+    if !waits {
+        return Err(Problem::new(ProblemCode::InvalidState).detail("the payer is not asked for anything now"));
     }
-
-    fn enter(&self, state: SessionState, guidance: Option<String>) {
-        self.advance(|progress| {
-            (progress.state, progress.guidance) = (state, guidance);
-            progress.challenge = None;
-        });
-    }
-
-    /// Tells the payer what to do while a sample is taken.
-    fn guide(&self, guidance: Option<&str>) {
-        if self.progress.borrow().guidance.as_deref() != guidance {
-            self.advance(|progress| progress.guidance = guidance.map(str::to_owned));
-        }
-    }
-
-    fn time(&self, stage: Stage, since: Instant) {
-        let duration = since.elapsed();
-        lock(&self.untold).add(stage, duration);
-        self.progress.send_modify(|progress| progress.timings.add(stage, duration));
-    }
-
-    /// Takes over the stages that only the server and the matcher know.
-    fn take_over(&self, timings: &Timings) {
-        self.progress.send_modify(|progress| {
-            let matchers =
-                [Stage::Open, Stage::Detection, Stage::AttackDetection, Stage::Extraction, Stage::Comparison];
-            for stage in matchers {
-                if let Some(duration) = timings.get(stage) {
-                    progress.timings.set(stage, duration);
-                }
-            }
-        });
-    }
-
-    /// The first verdict stands.
-    fn finish(&self, verdict: Verdict) {
-        self.advance(|progress| {
-            progress.state = SessionState::Done;
-            progress.guidance = None;
-            progress.verdict = Some(verdict);
-        });
-    }
+    run.way.send_if_modified(|way| std::mem::replace(way, change.way) != change.way);
+    Ok(StatusCode::ACCEPTED)
 }
 
-/// A verdict that is not the server's.
-trait WithoutServer {
-    fn without_server(outcome: Outcome, error: Option<SessionError>) -> Self;
+/// The whole identifier and the PIN that the payer typed.
+async fn pin(State(app): State<App>, Json(input): Json<PinInput>) -> Result<StatusCode, Problem> {
+    let run = current(&app, input.session)?;
+    let nobody = || Problem::new(ProblemCode::InvalidState).detail("nobody was asked for number and PIN");
+    if run.progress.borrow().state != SessionState::AwaitingPin {
+        return Err(nobody());
+    }
+    // Here and not at the server: what cannot be right costs no try.
+    let invalid = |error: &dyn std::fmt::Display| Problem::new(ProblemCode::InvalidRequest).detail(error);
+    let given = Identifier::parse(input.identifier.kind, &input.identifier.value).map_err(|error| invalid(&error))?;
+    if given.kind() == IdentifierKind::PhoneLast4 {
+        return Err(invalid(&"with a PIN the identifier is a whole `phone` or `member_number`"));
+    }
+    Pin::parse(&input.pin.0).map_err(|error| invalid(&error))?;
+    run.pins.try_send(input).map_err(|_| nobody())?;
+    Ok(StatusCode::ACCEPTED)
 }
 
-impl WithoutServer for Verdict {
-    fn without_server(outcome: Outcome, error: Option<SessionError>) -> Self {
-        Verdict { outcome, error, verification: None, payer_display: None, pass_expires_at: None }
-    }
-}
-
-/// Why a run ends without a decision of the server.
-enum Broken {
-    Server(ClientError),
-    Fault(Fault),
-    Capture(CaptureError),
-    Seal,
-    /// Nobody typed or came before the reader in time.
-    Absent,
-    /// The server waits for a sample but gave no nonce: an earlier submission broke off inside it.
-    NonceMissing,
-}
-
-impl From<ClientError> for Broken {
-    fn from(error: ClientError) -> Self {
-        Broken::Server(error)
-    }
-}
-
-impl Broken {
-    fn code(&self) -> FailureCode {
-        use FailureCode as Code;
-        match self {
-            Broken::Server(ClientError::Connect { .. } | ClientError::NoAnswer { .. }) => {
-                Code::ServerUnreachable
-            }
-            Broken::Server(ClientError::Unsigned { .. }) => Code::SignerUnavailable,
-            Broken::Server(error) => match error.problem().map(|problem| problem.code) {
-                Some(
-                    ProblemCode::TerminalRetired
-                    | ProblemCode::TerminalLocked
-                    | ProblemCode::SignatureInvalid,
-                ) => Code::TerminalNotActive,
-                Some(ProblemCode::SignatureExpired) => Code::ClockSkew,
-                Some(ProblemCode::MatcherUnavailable) => Code::MatcherUnavailable,
-                Some(code) if code.status() >= 500 => Code::ServerUnavailable,
-                _ => Code::RefusedByServer,
-            },
-            Broken::Fault(Fault::MatcherUnavailable) => Code::MatcherUnavailable,
-            Broken::Fault(Fault::MatcherBusy) => Code::MatcherBusy,
-            Broken::Fault(Fault::SealBroken) | Broken::Seal => Code::SealBroken,
-            Broken::Fault(Fault::ImageInvalid) => Code::ImageInvalid,
-            Broken::Fault(Fault::CaptureUnavailable) | Broken::Capture(_) => Code::CaptureUnavailable,
-            Broken::NonceMissing => Code::ServerUnavailable,
-            Broken::Absent => Code::PayerAbsent,
-        }
-    }
-
-    fn log(&self, session: SessionId) {
-        let cause = match self {
-            Broken::Server(error) => error.to_string(),
-            Broken::Fault(fault) => fault.to_string(),
-            Broken::Capture(error) => error.to_string(),
-            Broken::Seal => "the samples could not be sealed".to_owned(),
-            Broken::Absent => "nobody came in time".to_owned(),
-            Broken::NonceMissing => "the server gave no nonce for the next sample".to_owned(),
-        };
-        tracing::warn!(session.id = %session, cause, "a verification broke off");
-    }
-}
-
-/// Verifies one payer, by the deadline at the latest.
-async fn verify(app: App, run: Arc<Run>, wake: Wake, typed: mpsc::Receiver<Identifier>) {
-    let deadline = Duration::from_millis(wake.deadline_ms);
-    let concluded = tokio::time::timeout(deadline, converse(&app, &run, wake, typed)).await;
-    let verdict = match concluded {
-        Ok(Ok(verdict)) => verdict,
-        Ok(Err(broken)) => {
-            broken.log(run.session);
-            let outcome = if matches!(broken, Broken::Absent) { Outcome::TimedOut } else { Outcome::Failed };
-            Verdict::without_server(outcome, Some(broken.code().into()))
-        }
-        Err(_) => Verdict::without_server(Outcome::TimedOut, None),
-    };
-    *lock(&app.counters).entry(verdict.outcome.to_string()).or_default() += 1;
-    if verdict.outcome != Outcome::Passed {
-        let opened = lock(&run.verification).take();
-        if let Some(verification) = opened {
-            end_at_server(app.clone(), verification);
-        }
-    }
-    run.finish(verdict);
-}
-
-/// Identifier, then sample; again with more digits where those did not tell two people apart.
-async fn converse(
-    app: &App,
-    run: &Run,
-    wake: Wake,
-    mut typed: mpsc::Receiver<Identifier>,
-) -> Result<Verdict, Broken> {
-    let source = app.sources.iter().find(|source| source.modality() == wake.modality);
-    let source = source.ok_or(Broken::Capture(CaptureError::NoSource(wake.modality)))?;
-    let _in_use = (wake.modality == Modality::Face).then(|| app.power.in_use());
-    let mut given = wake.identifier;
-    let mut round = 0;
-    loop {
-        round += 1;
-        let by_register = given.is_some();
-        let identifier = match given.take() {
-            Some(identifier) => identifier,
-            // The sender lives as long as the run, so there is always somebody to wait for.
-            None => {
-                let typed = tokio::time::timeout(app.budgets.identifier, typed.recv()).await;
-                typed.map_err(|_| Broken::Absent)?.ok_or(Broken::Capture(CaptureError::GivenUp))?
-            }
-        };
-        run.enter(SessionState::Verifying, None);
-        let opened = open(app, run, source, identifier, round).await?;
-        *lock(&run.verification) = Some(opened.id);
-        let concluded = capture(app, run, source, opened).await?;
-        let ambiguous = matches!(concluded.ending, Some(Ending::Decision { decision: Decision::Ambiguous }));
-        // A register that took the digits itself asks for more of them itself.
-        if !ambiguous || by_register || round == IDENTIFIERS_MAX {
-            return Ok(verdict(concluded));
-        }
-        run.enter(SessionState::AwaitingIdentifier, Some("more_digits".to_owned()));
-    }
-}
-
-fn verdict(concluded: Verification) -> Verdict {
-    let passed = concluded.state == ServerState::Passed;
-    Verdict {
-        outcome: if passed { Outcome::Passed } else { Outcome::Declined },
-        error: None,
-        verification: Some(concluded.id),
-        payer_display: concluded.payer_display,
-        pass_expires_at: passed.then_some(concluded.expires_at),
-    }
-}
-
-/// Opens a verification at the server. Asked twice, because the reference makes that harmless.
-async fn open(
-    app: &App,
-    run: &Run,
-    source: &CaptureSource,
-    identifier: Identifier,
-    round: u32,
-) -> Result<Verification, Broken> {
-    let since = Instant::now();
-    let request_ref = format!("{}.{round}", run.session);
-    let new = NewVerification {
-        request_ref: request_ref.parse().expect("a session id and a digit are a reference"),
-        modality: source.modality(),
-        sensor_grade: source.grade(),
-        identifier,
-    };
-    let mut opened = app.link.post("/v1/verifications", &new, CALL_TIMEOUT).await;
-    if opened.as_ref().is_err_and(|error| error.problem().is_none()) {
-        tokio::time::sleep(RETRY_PAUSE).await;
-        opened = app.link.post("/v1/verifications", &new, CALL_TIMEOUT).await;
-    }
-    run.time(Stage::Candidates, since);
-    Ok(opened?)
-}
-
-/// Captures and submits until the server has decided.
-async fn capture(
-    app: &App,
-    run: &Run,
-    source: &CaptureSource,
-    mut verification: Verification,
-) -> Result<Verification, Broken> {
-    let mut guidance = None;
-    while verification.state == ServerState::Capturing {
-        run.enter(SessionState::Capturing, guidance.take());
-        let challenge = verification.challenge.clone();
-        if challenge.is_some() {
-            run.advance(|progress| progress.challenge = challenge.clone());
-        }
-        let since = Instant::now();
-        let captured = source.capture(challenge.as_ref(), |guidance| run.guide(guidance));
-        let captured = tokio::time::timeout(app.budgets.capture, captured).await;
-        let sample = captured.map_err(|_| Broken::Absent)?.map_err(Broken::Capture)?;
-        run.time(Stage::Capture, since);
-        *lock(&app.counters).entry("samples".to_owned()).or_default() += 1;
-        run.enter(SessionState::Verifying, None);
-        verification = submit_twice(app, run, source, verification, &sample).await?;
-        guidance = match &verification.ending {
-            Some(Ending::Retry { reason }) => Some(reason.clone()),
-            Some(Ending::Fault { fault }) => return Err(Broken::Fault(*fault)),
-            Some(Ending::Decision { .. }) | None => Some("not_recognised".to_owned()),
-        };
-    }
-    Ok(verification)
-}
-
-/// Submits a sample; once more after a moment if the matcher was away or busy, which passes within that moment.
-async fn submit_twice(
-    app: &App,
-    run: &Run,
-    source: &CaptureSource,
-    verification: Verification,
-    sample: &Sample,
-) -> Result<Verification, Broken> {
-    let answered = submit(app, run, source, verification, sample).await?;
-    let passing = [Fault::MatcherUnavailable, Fault::MatcherBusy];
-    let passing = matches!(answered.ending, Some(Ending::Fault { fault }) if passing.contains(&fault));
-    if !passing || answered.state != ServerState::Capturing {
-        return Ok(answered);
-    }
-    tokio::time::sleep(RETRY_PAUSE).await;
-    submit(app, run, source, answered, sample).await
-}
-
-/// Seals, signs and sends one sample. If the answer is lost, the server is asked what came of it.
-async fn submit(
-    app: &App,
-    run: &Run,
-    source: &CaptureSource,
-    verification: Verification,
-    sample: &Sample,
-) -> Result<Verification, Broken> {
-    let nonce = verification.nonce.clone().ok_or(Broken::NonceMissing)?;
-    // The server's grade: it is above the source's own where a challenge was set.
-    let (modality, sensor_grade) = (source.modality(), verification.sensor_grade);
-    let since = Instant::now();
-    let context = FrameContext {
-        terminal: app.identity.terminal.terminal,
-        session: verification.id.to_string(),
-        nonce: nonce.clone(),
-        modality,
-        sensor_grade,
-    };
-    let frames = seal_all(&app.identity.terminal.matcher_key, &context, sample).map_err(|_| Broken::Seal)?;
-    run.time(Stage::Seal, since);
-    let timings = std::mem::take(&mut *lock(&run.untold));
-    let samples = Samples { nonce, modality, sensor_grade, frames, timings };
-    let since = Instant::now();
-    let answered = send(&app.link, verification.id, &samples).await;
-    run.time(Stage::Verdict, since);
-    let answered = answered?;
-    run.take_over(&answered.timings);
-    Ok(answered)
-}
-
-/// Sends samples. An answer that was lost is looked up, and the samples are sent again only if they never arrived.
-async fn send(
-    link: &ServerLink,
-    verification: VerificationId,
-    samples: &Samples,
-) -> Result<Verification, ClientError> {
-    let path = format!("/v1/verifications/{verification}");
-    let samples_path = format!("{path}/samples");
-    let lost = match link.post(&samples_path, samples, CALL_TIMEOUT).await {
-        Err(error @ (ClientError::Connect { .. } | ClientError::NoAnswer { .. })) => error,
-        other => return other,
-    };
-    tokio::time::sleep(RETRY_PAUSE).await;
-    let found: Verification = link.get(&path, CALL_TIMEOUT).await?;
-    if found.state != ServerState::Capturing {
-        return Ok(found);
-    }
-    if found.nonce.as_ref() == Some(&samples.nonce) {
-        return link.post(&samples_path, samples, CALL_TIMEOUT).await;
-    }
-    Err(lost)
+/// The payer wants more time: what is waited for begins anew, and the deadline moves.
+async fn more_time(State(app): State<App>, Json(more): Json<MoreTime>) -> Result<StatusCode, Problem> {
+    let run = current(&app, more.session)?;
+    run.granted.send_replace(Duration::from_millis(more.granted_ms));
+    Ok(StatusCode::ACCEPTED)
 }

@@ -596,6 +596,18 @@ export type NewPin = {
   verification?: string;
 };
 
+/** `POST /v1/pin-verifications` (signed by the terminal): the payer gives the whole identifier and the PIN instead of a sample. Passes at once or fails; a pass is one like any other. Ends what this terminal had open before. */
+export type NewPinVerification = {
+  /** `phone` or `member_number`, whole. */
+  identifier: Identifier;
+  /** What the payer was asked for and did not want to give, or could not. */
+  instead_of: string;
+  /** The PIN as typed. */
+  pin: Secret;
+  /** The terminal's own reference: the same again answers the same verification, and costs no further try. */
+  request_ref: string;
+};
+
 /** `POST /v1/refunds` (merchant). Names the payment in one of three ways. The money goes back to where it came from. */
 export type NewRefund = {
   /** How much. */
@@ -1030,8 +1042,12 @@ export type TerminalPayment = {
   merchant_name: string;
   /** The payment. */
   payment: string;
+  /** The number on its receipt. */
+  receipt?: string;
   /** Where it stands. `requires_action`: the payer must agree here to merchant and exact amount. */
   status: PaymentStatus;
+  /** Until when the payer may take it back here; where the merchant lets payers, and while it stands. */
+  undo_until?: string;
   /** The verification behind its code. */
   verification: string;
 };
@@ -1167,6 +1183,7 @@ export interface Operations {
   'POST /v1/payments/{id}/undo-decision': { body: UndoDecision; answer: Payment };
   'POST /v1/payments/{id}/void': { body: undefined; answer: Payment };
   'POST /v1/pin-changes': { body: PinChange; answer: undefined };
+  'POST /v1/pin-verifications': { body: NewPinVerification; answer: Verification };
   'GET /v1/receipts/{number}': { body: undefined; answer: Receipt };
   'POST /v1/refunds': { body: NewRefund; answer: Payment };
   'POST /v1/reversals': { body: NewReversal; answer: Reversal };

@@ -129,6 +129,14 @@ export type Identifier = {
   value: string;
 };
 
+/** `POST /v1/kiosk-keys` on the terminal's socket: a key with which one browser can be made this terminal's page. */
+export type KioskKey = {
+  /** How long the key is good, in milliseconds; it opens once. */
+  expires_in_ms: number;
+  /** What the browser opens. The key is behind the `#`: it is never sent when the page is loaded. */
+  url: Secret;
+};
+
 /** One leg of a payment. */
 export type Leg = {
   /** Minor units. */
@@ -378,7 +386,7 @@ export type SessionError = {
 };
 
 /** Where a session stands. `done` is final. */
-export type SessionState = "waking" | "awaiting_identifier" | "capturing" | "verifying" | "done";
+export type SessionState = "waking" | "awaiting_identifier" | "capturing" | "awaiting_pin" | "verifying" | "done";
 
 /** What became of a code at the till: for the terminal's screen, after the amount is known. */
 export type TerminalPayment = {
@@ -392,8 +400,12 @@ export type TerminalPayment = {
   merchant_name: string;
   /** The payment. */
   payment: string;
+  /** The number on its receipt. */
+  receipt?: string;
   /** Where it stands. `requires_action`: the payer must agree here to merchant and exact amount. */
   status: PaymentStatus;
+  /** Until when the payer may take it back here; where the merchant lets payers, and while it stands. */
+  undo_until?: string;
   /** The verification behind its code. */
   verification: string;
 };
@@ -442,6 +454,7 @@ export interface Operations {
   'GET /v1/diagnostics': { body: undefined; answer: Diagnostics };
   'GET /v1/events': { body: undefined; answer: undefined };
   'POST /v1/handover': { body: CurrentHandover; answer: Session };
+  'POST /v1/kiosk-keys': { body: undefined; answer: KioskKey };
   'GET /v1/pairing-window': { body: undefined; answer: PairingWindow };
   'POST /v1/pairing-window': { body: undefined; answer: PairingWindow };
   'POST /v1/pairing-window/close': { body: undefined; answer: PairingWindow };

@@ -1,5 +1,6 @@
 import { mount } from 'svelte';
 import '../shared/base.css';
+import './kiosk.css';
 import Kiosk from './Kiosk.svelte';
 
 const target = document.getElementById('page');

@@ -1,10 +1,14 @@
-//! `selfsame terminal pair | registers | unpair | rotate-key`: the terminal's own screen as commands, until somebody looks
+//! `selfsame terminal pair | registers | unpair | kiosk | rotate-key`: the terminal's own screen as commands, until somebody looks
 //! at a real one.
 
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Subcommand;
+use selfsame_api::kiosk::KioskKey;
 use selfsame_api::pairing::{AskingRegister, PairingWindow, Registers};
 use selfsame_domain::id::RegisterId;
 
@@ -32,6 +36,15 @@ pub enum TerminalCommand {
         /// The register, as `selfsame terminal registers` names it
         register: RegisterId,
     },
+    /// Open the payer's page: prints its address, or starts a browser with it
+    ///
+    /// The address opens the page once, within a minute, and the page that was open before is none any more. A browser that
+    /// is started anew is opened anew, so let your service manager run this command with the browser behind `--`.
+    Kiosk {
+        /// The browser and its arguments; the address comes last
+        #[arg(last = true)]
+        browser: Vec<OsString>,
+    },
     /// Change the key of this machine: the payment server takes the next one instead. Programs that run go on with it by
     /// themselves; if it breaks off, the same command goes on with it
     RotateKey,
@@ -51,6 +64,7 @@ impl TerminalCommand {
                     }
                 }
             }
+            TerminalCommand::Kiosk { browser } => kiosk(&at, &browser).await,
             TerminalCommand::Registers { json } => registers(&at, json).await,
             TerminalCommand::Unpair { register } => {
                 let path = format!("/v1/registers/{register}/unpair");
@@ -60,6 +74,15 @@ impl TerminalCommand {
             }
         }
     }
+}
+
+async fn kiosk(at: &AtTerminal, browser: &[OsString]) -> anyhow::Result<()> {
+    let key = at.interface().post::<KioskKey>("/v1/kiosk-keys", &serde_json::json!({}), TIMEOUT).await;
+    let KioskKey { url, .. } = key.map_err(explain_terminal)?;
+    let Some((program, arguments)) = browser.split_first() else { return output::line(&url.0) };
+    // It takes our place, so that whoever watches us watches the browser.
+    let failed = Command::new(program).args(arguments).arg(&url.0).exec();
+    Err(failed).with_context(|| format!("failed to start `{}`", program.display()))
 }
 
 async fn post(at: &AtTerminal, path: &str) -> anyhow::Result<PairingWindow> {

@@ -74,7 +74,8 @@ impl Program {
         let session = SessionId::new(site.clock.now(), random);
         let identifier = Identifier { kind: IdentifierKind::MemberNumber, value: member_number.to_owned() };
         let deadline_ms = PATIENCE.as_millis().try_into().expect("a minute");
-        let wake = Wake { session, modality: Modality::Finger, identifier: Some(identifier), deadline_ms };
+        let (modality, identifier) = (Modality::Finger, Some(identifier));
+        let wake = Wake { session, modality, identifier, deadline_ms, takes_pin: false };
         self.client.post::<Progress>("/v1/wake", &wake, PATIENCE).await.expect("it is there");
         session
     }

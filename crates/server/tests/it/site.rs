@@ -304,6 +304,7 @@ impl Site {
             sensor_grade: SensorGrade::Simulated,
             lookup: Lookup { kind: IdentifierKind::MemberNumber, mac: [0; 32] },
             refused: None,
+            known: None,
             nonce: random(),
             attempts: 3,
             challenge: None,

@@ -18,11 +18,12 @@ use crate::row;
 use crate::site::load_currency;
 use crate::slot::load_slot;
 
-/// Whether the payer of `verifications` looks much like somebody else in what was compared.
+/// Whether the payer of `verifications` looks much like somebody else in what was compared. Of a PIN nothing was.
 pub(crate) const IS_LOOKALIKE: &str = "exists (
         select 1
         from lookalikes
         where lookalikes.account_id = verifications.account_id and lookalikes.modality = verifications.modality
+            and verifications.sensor_grade <> 'pin'
     )";
 
 /// A code, and whether its payer is a lookalike.

@@ -1,8 +1,9 @@
 //! Schema versions and the two files.
 
 use rusqlite::Connection;
+use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::timing::{Stage, Timings};
-use selfsame_store::{AccountCreated, Store, StoreError};
+use selfsame_store::{AccountCreated, Layer, Store, StoreError};
 
 use crate::{Files, account, make_account, tables};
 
@@ -85,6 +86,8 @@ async fn a_site_of_the_first_version_is_brought_up_to_date_with_all_that_it_hold
          insert into slots (slot, epoch, sequence, hash) values (0, 5, 0, zeroblob(32));
          insert into accounts (id, request_ref, request_mac, state, profile, created_at, updated_by)
          values ('{id}', 'a', zeroblob(32), 'active', zeroblob(40), 0, 'test');
+         insert into limits (layer, subject, payment_minor_max, categories_blocked, updated_at, updated_by)
+         values ('grade', 'finger', 700, '', 0, 'test'), ('grade', 'rgb', 900, '', 0, 'test');
          insert into payment_timings (payment_id, stage, duration_us)
          values ('pay_1', 'queue', 7), ('pay_1', 'commit', 4000), ('pay_2', 'load', 0)"
     );
@@ -93,6 +96,9 @@ async fn a_site_of_the_first_version_is_brought_up_to_date_with_all_that_it_hold
     let store = files.open();
     let found = store.account(account(1)).await.expect("it reads").expect("it is there");
     assert_eq!(found.profile, vec![0; 40]);
+    // Who is verified by a PIN may pay as much as by a finger: without a row there would be no limit.
+    let pin = store.limits(Layer::Grade(SensorGrade::Pin)).await.expect("it reads");
+    assert_eq!((pin.payment_minor_max, pin.day_minor_max), (Some(700), None));
     // Nobody of that version shows himself, so nobody is waited for.
     let century = std::time::Duration::from_secs(100 * 366 * 24 * 3600);
     assert_eq!(store.take_over_slot(century).await.expect("it is written"), Some(6));
