@@ -15,7 +15,7 @@ const PAGES: [&str; 2] = ["docs/interface.md", "docs/conformance.md"];
 pub(crate) fn run() -> Result<()> {
     let folder = root().join(FOLDER);
     fs::create_dir_all(&folder).with_context(|| format!("failed to make `{FOLDER}`"))?;
-    for interface in ["server", "terminal", "kiosk"] {
+    for interface in ["server", "terminal", "kiosk", "desk"] {
         let document = printed(interface)?;
         write(&format!("{FOLDER}/{interface}.json"), &document)?;
     }

@@ -144,7 +144,7 @@ async fn demonstrate(
         site.short_folder()
     ))?;
 
-    screen.heading("Four processes")?;
+    screen.heading("Five processes")?;
     processes.start(screen).await?;
     let stage = Stage::new(site)?;
 
@@ -183,6 +183,14 @@ async fn demonstrate(
 fn print_what_to_try(site: &DemoSite, screen: &Screen) -> anyhow::Result<()> {
     let (program, folder) = (site.program(), site.short_folder());
     screen.heading("The processes stay up until Ctrl-C. In another window:")?;
+    screen.comment("pages in a browser on this machine; the key is shown once, at their sign-in")?;
+    screen.verbatim(&format!("{0}/till      key: {folder}/keys/merchant", site.url))?;
+    screen.verbatim(&format!("{0}/desk      key: {folder}/keys/operator", site.url))?;
+    if !selfsame_pages::are_built() {
+        screen.comment("this build has no pages: `cargo xtask web`, then once more")?;
+    }
+    screen.comment("connect the till's page with the terminal: press `No terminal` there, and here")?;
+    screen.verbatim("selfsame terminal pair")?;
     let commands = [
         ("the demo's site and program", format!("export SELFSAME_SITE={folder}")),
         ("", format!("selfsame() {{ {program} \"$@\"; }}")),

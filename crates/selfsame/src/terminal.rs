@@ -21,7 +21,7 @@ use selfsame_terminal::{
 
 use crate::process::{ProcessOptions, stop};
 use crate::server::child_arguments;
-use crate::site::Site;
+use crate::site::{Settings, Site};
 use crate::supervise::{ChildProcess, Watch};
 use crate::terminal::pairing::TerminalCommand;
 use crate::verifier::capture_sources;
@@ -82,7 +82,7 @@ impl Terminal {
             // What keeps the verification program from starting is told here, at once and to somebody who reads it.
             capture_sources(site, &identity)?;
         }
-        let registers = register_access(site).await?;
+        let registers = register_access(site, &identity).await?;
         let kiosk = kiosk_access(site).await?;
         let page_origin = kiosk.as_ref().map(|kiosk| format!("http://{}", kiosk.listening.address()));
         let (_stopper, stopped) = self.process.start()?;
@@ -144,6 +144,17 @@ impl Terminal {
     }
 }
 
+/// Origins of the pages that may call this machine: those of the payment server, which this terminal trusts with
+/// everything else, under the name by which it knows it; and those that the settings name.
+pub fn page_origins(settings: &Settings, identity: &DeviceIdentity) -> Vec<String> {
+    let server = identity.server.trim_end_matches('/').to_ascii_lowercase();
+    let mut origins = settings.terminal.origins.clone();
+    if !origins.contains(&server) {
+        origins.push(server);
+    }
+    origins
+}
+
 /// What the verification program is started with: the payer's page sends it frames from another port.
 fn verifier_arguments(site: &Site, process: ProcessOptions, page_origin: Option<String>) -> Vec<String> {
     let mut arguments = child_arguments(site, "verifier", process);
@@ -161,8 +172,10 @@ async fn kiosk_access(site: &Site) -> anyhow::Result<Option<KioskAccess>> {
 }
 
 /// The ports that the settings name. Where they are is told in the site's `run` folder.
-async fn register_access(site: &Site) -> anyhow::Result<RegisterAccess> {
-    let settings = site.settings()?.terminal;
+async fn register_access(site: &Site, identity: &DeviceIdentity) -> anyhow::Result<RegisterAccess> {
+    let settings = site.settings()?;
+    let origins = page_origins(&settings, identity);
+    let settings = settings.terminal;
     // Of an earlier run, whose settings may have been others.
     for stale in [LOOPBACK_URL, LAN_URL] {
         let _ = std::fs::remove_file(site.run(stale));
@@ -194,5 +207,5 @@ async fn register_access(site: &Site) -> anyhow::Result<RegisterAccess> {
             Some(LanAccess { listening, names: settings.names, certificate, authority })
         }
     };
-    Ok(RegisterAccess { registers: site.registers(), origins: settings.origins, loopback, lan })
+    Ok(RegisterAccess { registers: site.registers(), origins, loopback, lan })
 }

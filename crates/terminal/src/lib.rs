@@ -11,6 +11,7 @@ mod certificate;
 mod channel;
 mod configuration;
 mod confirmation;
+mod desk;
 pub mod device;
 mod diagnostics;
 pub mod enrolment;
@@ -38,6 +39,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use desk::{DeskConfig, desk_openapi_json, run_desk};
 pub use interface::{TerminalConfig, openapi_json, run_terminal};
 pub use kiosk::{KioskAccess, kiosk_openapi_json};
 pub use listen::{LanAccess, Listening, RegisterAccess};

@@ -26,6 +26,7 @@ mod leak;
 mod kiosk;
 mod ledger;
 mod openapi;
+mod pages;
 mod payment;
 mod payment_code;
 mod pin_verification;
