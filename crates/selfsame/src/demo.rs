@@ -187,13 +187,21 @@ fn print_what_to_try(site: &DemoSite, screen: &Screen) -> anyhow::Result<()> {
     screen.verbatim(&format!("{0}/till      key: {folder}/keys/merchant", site.url))?;
     screen.verbatim(&format!("{0}/desk      key: {folder}/keys/operator", site.url))?;
     if !selfsame_pages::are_built() {
-        screen.comment("this build has no pages: `cargo xtask web`, then once more")?;
+        screen.comment(
+            "this build has no pages: they need Node (`cargo xtask web` says what), then once more",
+        )?;
     }
-    screen.comment("connect the till's page with the terminal: press `No terminal` there, and here")?;
-    screen.verbatim("selfsame terminal pair")?;
     let commands = [
         ("the demo's site and program", format!("export SELFSAME_SITE={folder}")),
         ("", format!("selfsame() {{ {program} \"$@\"; }}")),
+        (
+            "the payer's page, by an address that opens it once; enrol yourself at the desk's page with your own camera",
+            "selfsame terminal kiosk".to_owned(),
+        ),
+        (
+            "connects the till's page with the terminal: press `No terminal` there, and here",
+            "selfsame terminal pair".to_owned(),
+        ),
         (
             "Ada pays 4.20: another press of her finger, and the code goes to the till",
             "selfsame verify --phone-last4 0142 --finger 1 --press 900 | \\\n    selfsame till --amount 4.20 --key-file \

@@ -69,7 +69,8 @@ impl DemoSite {
         for site in [till, &desk] {
             site.create_folders()?;
         }
-        let ports = Ports { server: free_port()?, terminal: free_port()?, desk: free_port()? };
+        let ports =
+            Ports { server: free_port()?, terminal: free_port()?, desk: free_port()?, kiosk: free_port()? };
         write_settings(till, &ports, Purpose::Till, faces)?;
         write_settings(&desk, &ports, Purpose::Desk, faces)?;
         let created = Init::for_tests().create(till).await?;
@@ -160,6 +161,8 @@ struct Ports {
     terminal: u16,
     /// Camera and reader of the desk, for the desk's page.
     desk: u16,
+    /// The payer's page.
+    kiosk: u16,
 }
 
 fn write_settings(
@@ -169,7 +172,7 @@ fn write_settings(
     faces: Option<&FaceData>,
 ) -> anyhow::Result<()> {
     let mut text = DEFAULT_SETTINGS.to_owned();
-    let Ports { server, terminal, desk } = ports;
+    let Ports { server, terminal, desk, kiosk } = ports;
     let pages = format!("terminals = [\"http://127.0.0.1:{terminal}\", \"http://127.0.0.1:{desk}\"]");
     let camera = if purpose == Purpose::Desk { *desk } else { 0 };
     for (default, wanted) in [
@@ -177,6 +180,7 @@ fn write_settings(
         ("terminals = [\"http://127.0.0.1:8701\", \"http://127.0.0.1:8703\"]", pages),
         ("# listen = \"127.0.0.1:8701\"", format!("listen = \"127.0.0.1:{terminal}\"")),
         ("# listen = \"127.0.0.1:8703\"", format!("listen = \"127.0.0.1:{camera}\"")),
+        ("# listen = \"127.0.0.1:8705\"", format!("listen = \"127.0.0.1:{kiosk}\"")),
         ("source = \"external\"", "source = \"synthetic\"".to_owned()),
     ] {
         ensure!(text.contains(default), "the default settings have no line `{default}`");
