@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 
 const WEB = new URL('..', import.meta.url);
-const INTERFACES = ['server', 'terminal', 'kiosk'];
+const INTERFACES = ['server', 'terminal', 'kiosk', 'desk'];
 
 const documentFile = (name) => new URL(`../docs/openapi/${name}.json`, WEB);
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use crate::step::{Steps, answers, cargo, command, root};
+use crate::web;
 
 /// Where the demo's site lies. Relative to the checkout on purpose: paths of Unix sockets are short (108 bytes).
 const SITE: &str = "target/demo";
@@ -26,6 +27,11 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     );
     println!("The first build compiles everything and takes minutes; later ones take seconds.");
     let mut steps = Steps::default();
+    // First, because the executable embeds them.
+    let missing = web::missing().or_else(|| web::build(&mut steps).err().map(|error| format!("{error:#}")));
+    if let Some(missing) = missing {
+        println!("The demo goes without the pages for the browser: {missing}.");
+    }
     steps.run("build", cargo().args(["build", "--package", "selfsame"]))?;
 
     let mut demo = cargo();

@@ -37,7 +37,7 @@ impl fmt::Debug for NewAccount {
 }
 
 /// An account as the operator sees it.
-#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Account {
     /// The account.
     #[schema(value_type = String, example = "acct_01kav9q4rz0000000000000000")]
@@ -92,3 +92,16 @@ impl fmt::Debug for Identifier {
         write!(f, "Identifier({}, ***)", self.kind)
     }
 }
+
+/// `POST /v1/accounts/search` (operator): who has this identifier. By `POST`, so that no phone number is in an address.
+/// Answers at most [`FOUND_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Accounts {
+    /// The accounts; by the short form of a phone number there may be several.
+    pub data: Vec<Account>,
+    /// Whether there are more than these: ask for more digits.
+    pub has_more: bool,
+}
+
+/// Most accounts that one search answers.
+pub const FOUND_MAX: usize = 20;

@@ -41,3 +41,30 @@ pub struct Consent {
     #[schema(value_type = Option<String>, format = DateTime)]
     pub withdrawn_at: Option<Timestamp>,
 }
+
+/// `GET /v1/accounts/{id}/consents`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Consents {
+    /// The latest, newest first.
+    pub data: Vec<Consent>,
+}
+
+/// A text that people agree to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConsentText {
+    /// Version of the text.
+    #[schema(example = "2026-11")]
+    pub version: String,
+    /// Its language (BCP 47).
+    #[schema(example = "en")]
+    pub language: String,
+    /// What is shown.
+    pub text: String,
+}
+
+/// `GET /v1/consent-texts`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConsentTexts {
+    /// The texts in force.
+    pub data: Vec<ConsentText>,
+}

@@ -73,3 +73,10 @@ pub struct Enrolment {
     /// Templates stored; when `active`.
     pub templates: u32,
 }
+
+/// `GET /v1/accounts/{id}/enrolments` (operator).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Enrolments {
+    /// The latest, newest first, without nonces.
+    pub data: Vec<Enrolment>,
+}

@@ -9,6 +9,7 @@
 pub mod account;
 pub mod adjustment;
 pub mod bytes;
+pub mod capture;
 pub mod certificate;
 pub mod channel;
 #[cfg(feature = "client")]
@@ -41,7 +42,9 @@ pub mod sealing;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod settlement;
+pub mod sign_in;
 pub mod signature;
+pub mod simulator;
 pub mod terminal;
 pub mod top_up;
 pub mod verification;

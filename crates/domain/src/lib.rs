@@ -23,6 +23,7 @@ pub mod pin;
 pub mod reference;
 pub mod sensor;
 pub mod settlement;
+pub mod sign_in;
 pub mod site;
 pub mod terminal;
 pub mod text;

@@ -7,8 +7,9 @@ pub mod payment;
 pub mod people;
 pub mod processes;
 mod refusals;
-mod scanner;
+pub mod scanner;
 pub mod screen;
+mod simulate;
 mod step_up;
 mod till;
 
@@ -46,11 +47,15 @@ const DEMONSTRATION_TIMEOUT: Duration = Duration::from_secs(180);
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame demo --exit          ends by itself; exit code 0 only if every line came out as it must
-  selfsame demo                 leaves the processes running until Ctrl-C and says what to try next")]
+  selfsame demo                 leaves the processes running until Ctrl-C and says what to try next
+  selfsame demo --simulate      a server and a terminal without reader, camera and payer, for makers of registers")]
 pub struct Demo {
     /// End after the last line, and with it all processes
     #[arg(long)]
     exit: bool,
+    /// Only start a server and a simulated terminal, for trying a register's software
+    #[arg(long, conflicts_with = "faces")]
+    simulate: bool,
     /// Photos of people for the part by face: images/PERSON/*.jpg and pad/image_F1.jpg
     #[arg(long, value_name = "DIR", env = "SELFSAME_FACES")]
     faces: Option<PathBuf>,
@@ -87,9 +92,16 @@ impl Demo {
         tokio::pin!(stop);
         let mut screen = Screen::new();
         let faces = FaceData::find(self.faces.as_deref());
-        let demo_site = DemoSite::make(site, faces.as_ref().ok()).await?;
-        let mut processes = Processes::new(&demo_site);
-        let demonstration = demonstrate(&demo_site, &mut processes, &faces, &mut screen);
+        let with_faces = faces.as_ref().ok().filter(|_| !self.simulate);
+        let demo_site = DemoSite::make(site, with_faces).await?;
+        let mut processes = Processes::new(&demo_site, self.simulate);
+        let demonstration = async {
+            if self.simulate {
+                simulate::prepare(&demo_site, &mut processes, &mut screen).await
+            } else {
+                demonstrate(&demo_site, &mut processes, &faces, &mut screen).await
+            }
+        };
         let shown = tokio::select! {
             shown = tokio::time::timeout(DEMONSTRATION_TIMEOUT, demonstration) => {
                 shown.context("the demo took too long and was given up").flatten()
@@ -106,9 +118,13 @@ impl Demo {
         };
         let succeeded = *ended.as_ref().unwrap_or(&false);
         if succeeded && !self.exit {
-            print_what_to_try(&demo_site, &screen)?;
+            if self.simulate {
+                simulate::print_what_to_try(&demo_site, &screen)?;
+            } else {
+                print_what_to_try(&demo_site, &screen)?;
+            }
             stop.await;
-            output::note("stopping the four processes");
+            output::note("stopping the processes");
         }
         processes.stop().await;
         Ok(if ended? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -128,7 +144,7 @@ async fn demonstrate(
         site.short_folder()
     ))?;
 
-    screen.heading("Four processes")?;
+    screen.heading("Five processes")?;
     processes.start(screen).await?;
     let stage = Stage::new(site)?;
 
@@ -167,9 +183,25 @@ async fn demonstrate(
 fn print_what_to_try(site: &DemoSite, screen: &Screen) -> anyhow::Result<()> {
     let (program, folder) = (site.program(), site.short_folder());
     screen.heading("The processes stay up until Ctrl-C. In another window:")?;
+    screen.comment("pages in a browser on this machine; the key is shown once, at their sign-in")?;
+    screen.verbatim(&format!("{0}/till      key: {folder}/keys/merchant", site.url))?;
+    screen.verbatim(&format!("{0}/desk      key: {folder}/keys/operator", site.url))?;
+    if !selfsame_pages::are_built() {
+        screen.comment(
+            "this build has no pages: they need Node (`cargo xtask web` says what), then once more",
+        )?;
+    }
     let commands = [
         ("the demo's site and program", format!("export SELFSAME_SITE={folder}")),
         ("", format!("selfsame() {{ {program} \"$@\"; }}")),
+        (
+            "the payer's page, by an address that opens it once; enrol yourself at the desk's page with your own camera",
+            "selfsame terminal kiosk".to_owned(),
+        ),
+        (
+            "connects the till's page with the terminal: press `No terminal` there, and here",
+            "selfsame terminal pair".to_owned(),
+        ),
         (
             "Ada pays 4.20: another press of her finger, and the code goes to the till",
             "selfsame verify --phone-last4 0142 --finger 1 --press 900 | \\\n    selfsame till --amount 4.20 --key-file \

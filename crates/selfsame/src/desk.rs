@@ -7,6 +7,8 @@ pub mod enrol;
 mod fleet;
 mod pin;
 mod place;
+mod serve;
+pub mod test_payers;
 
 use clap::{Args, Subcommand};
 use selfsame_api::client::Client;
@@ -51,6 +53,7 @@ enum Command {
     #[command(subcommand)]
     Consent(consent::Consent),
     Enrol(enrol::Enrol),
+    Serve(serve::Serve),
     /// Set a payer's PIN, or see whether one is set
     #[command(subcommand)]
     Pin(pin::Pin),
@@ -59,6 +62,7 @@ enum Command {
         /// Which one
         enrolment: EnrolmentId,
     },
+    TestPayers(test_payers::TestPayers),
     Merchant(place::Merchant),
     Terminals(fleet::Terminals),
     /// Make, show, lock, unlock, retire, configure or activate anew a terminal
@@ -89,22 +93,32 @@ pub struct Counter<'a> {
 }
 
 impl Desk {
+    /// Whether it will take pictures of whoever sits there, for as long as it runs.
+    pub fn serves(&self) -> bool {
+        matches!(self.command, Command::Serve(_))
+    }
+
     /// Does what was asked.
     pub async fn run(self, site: &Site) -> anyhow::Result<()> {
-        if let Command::Consent(consent::Consent::Text { language }) = &self.command {
-            return consent::print_text(language);
-        }
+        let command = match self.command {
+            Command::Consent(consent::Consent::Text { language }) => return consent::print_text(&language),
+            // With the desk's own key; the operator's is in the page.
+            Command::Serve(command) => return command.run(site).await,
+            command => command,
+        };
         let url = self.server.url(site)?;
-        let whose = if matches!(self.command, Command::Balance) { "merchant's" } else { "operator's" };
+        let whose = if matches!(command, Command::Balance) { "merchant's" } else { "operator's" };
         let client = self.key.client(whose, &url)?;
         let counter = Counter { site, client, json: self.json };
-        match self.command {
+        match command {
+            Command::Serve(command) => command.run(site).await,
             Command::Account(command) => command.run(&counter).await,
             Command::TopUp(command) => command.run(&counter).await,
             Command::Consent(command) => command.run(&counter).await,
             Command::Enrol(command) => command.run(&counter).await,
             Command::Pin(command) => command.run(&counter).await,
             Command::Approve { enrolment } => enrol::approve(&counter, enrolment).await,
+            Command::TestPayers(command) => command.run(&counter).await,
             Command::Merchant(command) => command.run(&counter).await,
             Command::Terminals(command) => command.run(&counter).await,
             Command::Terminal(command) => command.run(&counter).await,

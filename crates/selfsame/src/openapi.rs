@@ -1,4 +1,4 @@
-//! `selfsame openapi`: the documents of both interfaces.
+//! `selfsame openapi`: the documents of the interfaces.
 
 use clap::{Args, ValueEnum};
 
@@ -18,9 +18,11 @@ enum Interface {
     Server,
     /// The terminal's verification interface
     Terminal,
+    /// The desk's capture for the staff's page
+    Desk,
     /// What the payer's page calls
     Kiosk,
-    /// The tables of docs/interface.md, between the marks that they stand between there
+    /// The tables of docs/interface.md and docs/conformance.md, between the marks that they stand between there
     Tables,
 }
 
@@ -30,6 +32,7 @@ impl Openapi {
         output::line(match self.interface {
             Interface::Server => selfsame_server::openapi_json(),
             Interface::Terminal => selfsame_terminal::openapi_json(),
+            Interface::Desk => selfsame_terminal::desk_openapi_json(),
             Interface::Kiosk => selfsame_terminal::kiosk_openapi_json(),
             Interface::Tables => {
                 let tables = selfsame_terminal::interface_tables().into_iter();

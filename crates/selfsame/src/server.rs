@@ -115,7 +115,27 @@ fn config(site: &Site) -> anyhow::Result<Config> {
             ClonePolicyKind::Warn => ClonePolicy::Warn,
             ClonePolicyKind::Lock => ClonePolicy::Lock,
         },
+        terminals: origins(settings.server.terminals)?,
     })
+}
+
+/// Origins as browsers write them: anything else would never be met, or would spoil the header that names them.
+fn origins(origins: Vec<String>) -> anyhow::Result<Vec<String>> {
+    for origin in &origins {
+        let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        let is_host = |rest: &str| {
+            let known =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte);
+            !rest.is_empty() && rest.bytes().all(known)
+        };
+        if !rest.is_some_and(is_host) {
+            bail!(
+                "`terminals` in section [server] has `{origin}`: write scheme, host in lower case and port, e.g. \
+                 \"http://127.0.0.1:8701\""
+            );
+        }
+    }
+    Ok(origins)
 }
 
 /// Looked at before it is opened, because opening makes an empty one.

@@ -103,6 +103,7 @@ settings! {
         amount_minor_max: i64,
         pass_lifetime_seconds: u32,
         clone_policy: ClonePolicyKind,
+        terminals: Vec<String>,
     } optional { code_prefix: Prefix, }
 }
 

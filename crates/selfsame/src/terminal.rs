@@ -9,15 +9,19 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use selfsame_api::client::Client;
+use selfsame_api::simulator::{Delays, NewScenario, Scenario};
 use selfsame_domain::clock::SystemClock;
+use selfsame_domain::site::Mode;
 use selfsame_domain::terminal::Purpose;
 use selfsame_terminal::device::DeviceIdentity;
 use selfsame_terminal::register::Registers;
-use selfsame_terminal::{KioskAccess, LanAccess, Listening, RegisterAccess, TerminalConfig, run_terminal};
+use selfsame_terminal::{
+    KioskAccess, LanAccess, Listening, RegisterAccess, TerminalConfig, run_simulated_terminal, run_terminal,
+};
 
 use crate::process::{ProcessOptions, stop};
 use crate::server::child_arguments;
-use crate::site::Site;
+use crate::site::{Settings, Site};
 use crate::supervise::{ChildProcess, Watch};
 use crate::terminal::pairing::TerminalCommand;
 use crate::verifier::capture_sources;
@@ -30,6 +34,9 @@ const LAN_URL: &str = "terminal-lan.url";
 ///
 /// Serves the verification interface on `run/terminal.sock`, and on the ports that section [terminal] of the settings
 /// names; starts and watches the verification program. The machine must have been activated with `selfsame activate`.
+///
+/// With --simulate, on test sites only: the same interface without reader, camera and payer, for the makers of registers.
+/// What happens is chosen by `POST /v1/simulator`; the payers are those of `selfsame desk test-payers`.
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -38,11 +45,19 @@ const LAN_URL: &str = "terminal-lan.url";
   selfsame terminal pair --site /srv/till-1          let a cash register in over TCP
   selfsame terminal kiosk --site /srv/till-1 -- chromium --kiosk
   selfsame terminal rotate-key --site /srv/till-1
+  selfsame terminal --site /srv/try --simulate --scenario server_slow
+  selfsame demo --simulate                           a simulated one with a server and payers of its own
   curl --unix-socket /srv/till-1/run/terminal.sock http://localhost/v1/terminal"
 )]
 pub struct Terminal {
     #[command(flatten)]
     process: ProcessOptions,
+    /// Test sites: nobody and nothing is before the terminal, and what happens is chosen
+    #[arg(long)]
+    simulate: bool,
+    /// What happens before something else is chosen, for example `pass` or `payer_walks_away`
+    #[arg(long, value_name = "NAME", requires = "simulate", default_value = "pass")]
+    scenario: Scenario,
     #[command(subcommand)]
     command: Option<TerminalCommand>,
 }
@@ -60,9 +75,14 @@ impl Terminal {
                  `selfsame desk enrol`, or activate a till terminal with `selfsame activate`"
             );
         }
-        // What keeps the verification program from starting is told here, at once and to somebody who reads it.
-        capture_sources(site, &identity)?;
-        let registers = register_access(site).await?;
+        if self.simulate && identity.terminal.mode != Mode::Test {
+            bail!("this terminal belongs to a live site, and simulators are for test sites only");
+        }
+        if !self.simulate {
+            // What keeps the verification program from starting is told here, at once and to somebody who reads it.
+            capture_sources(site, &identity)?;
+        }
+        let registers = register_access(site, &identity).await?;
         let kiosk = kiosk_access(site).await?;
         let page_origin = kiosk.as_ref().map(|kiosk| format!("http://{}", kiosk.listening.address()));
         let (_stopper, stopped) = self.process.start()?;
@@ -80,6 +100,13 @@ impl Terminal {
             registers,
             clock: clock.clone(),
         };
+        if self.simulate {
+            let first = NewScenario { scenario: self.scenario, delays: Delays::default(), repeat: None };
+            tracing::warn!(scenario = %self.scenario, "this terminal is simulated: nobody is verified");
+            return run_simulated_terminal(config, first, stopped.wait())
+                .await
+                .context("the terminal failed");
+        }
         let verifier = ChildProcess {
             name: "verifier",
             arguments: verifier_arguments(site, self.process, page_origin),
@@ -117,6 +144,17 @@ impl Terminal {
     }
 }
 
+/// Origins of the pages that may call this machine: those of the payment server, which this terminal trusts with
+/// everything else, under the name by which it knows it; and those that the settings name.
+pub fn page_origins(settings: &Settings, identity: &DeviceIdentity) -> Vec<String> {
+    let server = identity.server.trim_end_matches('/').to_ascii_lowercase();
+    let mut origins = settings.terminal.origins.clone();
+    if !origins.contains(&server) {
+        origins.push(server);
+    }
+    origins
+}
+
 /// What the verification program is started with: the payer's page sends it frames from another port.
 fn verifier_arguments(site: &Site, process: ProcessOptions, page_origin: Option<String>) -> Vec<String> {
     let mut arguments = child_arguments(site, "verifier", process);
@@ -134,8 +172,10 @@ async fn kiosk_access(site: &Site) -> anyhow::Result<Option<KioskAccess>> {
 }
 
 /// The ports that the settings name. Where they are is told in the site's `run` folder.
-async fn register_access(site: &Site) -> anyhow::Result<RegisterAccess> {
-    let settings = site.settings()?.terminal;
+async fn register_access(site: &Site, identity: &DeviceIdentity) -> anyhow::Result<RegisterAccess> {
+    let settings = site.settings()?;
+    let origins = page_origins(&settings, identity);
+    let settings = settings.terminal;
     // Of an earlier run, whose settings may have been others.
     for stale in [LOOPBACK_URL, LAN_URL] {
         let _ = std::fs::remove_file(site.run(stale));
@@ -167,5 +207,5 @@ async fn register_access(site: &Site) -> anyhow::Result<RegisterAccess> {
             Some(LanAccess { listening, names: settings.names, certificate, authority })
         }
     };
-    Ok(RegisterAccess { registers: site.registers(), origins: settings.origins, loopback, lan })
+    Ok(RegisterAccess { registers: site.registers(), origins, loopback, lan })
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use selfsame_api::account::{Account, NewAccount, Wallet};
+use selfsame_api::account::{Account, Accounts, FOUND_MAX, Identifier as WireIdentifier, NewAccount, Wallet};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, PathId};
 use selfsame_domain::account::{AccountState, DISPLAY_NAME_BYTES_MAX, Identifier, IdentifierKind};
@@ -20,7 +20,11 @@ use crate::replay::answer;
 use crate::{App, AppState, random};
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create)).routes(routes!(show)).routes(routes!(set_state))
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(search))
+        .routes(routes!(show))
+        .routes(routes!(set_state))
 }
 
 /// The identifiers of a new account, with the short form of the phone number.
@@ -115,6 +119,26 @@ async fn show(
     PathId(account): PathId<AccountId>,
 ) -> Result<Json<Account>, Problem> {
     read(&app, account).await.map(Json)
+}
+
+/// Who has this identifier. By `POST`, so that no phone number stands in an address or a log.
+#[utoipa::path(post, path = "/v1/accounts/search", operation_id = "account_search", tag = "operator",
+    request_body = WireIdentifier,
+    responses((status = 200, body = Accounts), (status = "4XX", body = Problem)))]
+async fn search(
+    State(app): State<AppState>,
+    _: Operator,
+    Json(wanted): Json<WireIdentifier>,
+) -> Result<Json<Accounts>, Problem> {
+    let identifier = Identifier::parse(wanted.kind, &wanted.value).map_err(invalid)?;
+    let lookup = profile::lookup(&app.config.secrets, &identifier);
+    // One more than is answered tells whether there are more.
+    let found = app.store.accounts_with(lookup, FOUND_MAX + 1).await.or_problem()?;
+    let mut data = Vec::new();
+    for account in found.iter().take(FOUND_MAX) {
+        data.push(read(&app, *account).await?);
+    }
+    Ok(Json(Accounts { data, has_more: found.len() > FOUND_MAX }))
 }
 
 /// Whether the account may pay.

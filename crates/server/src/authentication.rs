@@ -8,6 +8,7 @@ use selfsame_api::bytes::Bytes as WireBytes;
 use selfsame_api::device_key::DevicePublicKey;
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Body, parse_json};
+use selfsame_api::sign_in::PAGE_HEADER;
 use selfsame_api::signature::{
     self, CONTENT_DIGEST_HEADER, NONCE_MEMORY, Presented, SIGNATURE_HEADER, SIGNATURE_INPUT_HEADER,
     SignatureError,
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::refusal::OrProblem;
+use crate::sign_in::key_of_page;
 use crate::{AppState, ClonePolicy, random};
 
 /// An API key as its holder sees it, this once.
@@ -39,9 +41,15 @@ pub(crate) fn hash_api_key(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-async fn bearer(parts: &Parts, app: &AppState) -> Result<ApiKey, Problem> {
+/// The key that a request shows, or with which somebody is signed in at the page that asks.
+async fn api_key(parts: &Parts, app: &AppState) -> Result<ApiKey, Problem> {
     let refused = || Problem::new(ProblemCode::Unauthenticated);
-    let value = parts.headers.get(header::AUTHORIZATION).ok_or_else(refused)?;
+    let Some(value) = parts.headers.get(header::AUTHORIZATION) else {
+        if !parts.headers.contains_key(PAGE_HEADER) {
+            return Err(refused());
+        }
+        return key_of_page(parts, app).await?.ok_or_else(refused);
+    };
     let key = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).ok_or_else(refused)?;
     app.store.api_key(hash_api_key(key), app.now()).await.or_problem()?.ok_or_else(refused)
 }
@@ -55,7 +63,7 @@ impl FromRequestParts<AppState> for Operator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
-        let key = bearer(parts, app).await?;
+        let key = api_key(parts, app).await?;
         match key.role {
             Caller::Operator => Ok(Self { key: key.id }),
             Caller::Merchant(_) => Err(Problem::new(ProblemCode::Forbidden)),
@@ -70,7 +78,7 @@ impl FromRequestParts<AppState> for Merchant {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
-        match bearer(parts, app).await?.role {
+        match api_key(parts, app).await?.role {
             Caller::Merchant(merchant) => Ok(Self(merchant)),
             Caller::Operator => Err(Problem::new(ProblemCode::Forbidden)),
         }
@@ -101,7 +109,7 @@ impl FromRequestParts<AppState> for KeyHolder {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Problem> {
-        let key = bearer(parts, app).await?;
+        let key = api_key(parts, app).await?;
         Ok(match key.role {
             Caller::Operator => KeyHolder::Operator(key.id),
             Caller::Merchant(merchant) => KeyHolder::Merchant(merchant),

@@ -2,11 +2,11 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use selfsame_api::consent::{Consent, NewConsent};
+use selfsame_api::consent::{Consent, ConsentText, ConsentTexts, Consents, NewConsent};
 use selfsame_api::problem::Problem;
 use selfsame_api::serve::{Json, PathId};
-use selfsame_domain::consent::consent_text;
-use selfsame_domain::id::ConsentId;
+use selfsame_domain::consent::{CONSENT_TEXTS, consent_text};
+use selfsame_domain::id::{AccountId, ConsentId};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -15,8 +15,15 @@ use crate::refusal::{OrProblem, invalid, not_found};
 use crate::{AppState, random};
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create)).routes(routes!(withdraw))
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(withdraw))
+        .routes(routes!(list))
+        .routes(routes!(texts))
 }
+
+/// Consents that are answered of one account: more than anybody gives.
+const CONSENTS_MAX: usize = 20;
 
 fn wire(consent: selfsame_store::Consent) -> Consent {
     Consent {
@@ -68,4 +75,29 @@ async fn withdraw(
 ) -> Result<Json<Consent>, Problem> {
     let found = app.store.withdraw_consent(consent, app.now()).await.or_problem()?.ok_or_else(not_found)?;
     Ok(Json(wire(found)))
+}
+
+/// Consents of an account, newest first.
+#[utoipa::path(get, path = "/v1/accounts/{id}/consents", operation_id = "consent_list", tag = "operator",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Consents), (status = "4XX", body = Problem)))]
+async fn list(
+    State(app): State<AppState>,
+    _: Operator,
+    PathId(account): PathId<AccountId>,
+) -> Result<Json<Consents>, Problem> {
+    let found = app.store.consents_of(account, CONSENTS_MAX).await.or_problem()?;
+    Ok(Json(Consents { data: found.into_iter().map(wire).collect() }))
+}
+
+/// The texts that people agree to, in all languages.
+#[utoipa::path(get, path = "/v1/consent-texts", operation_id = "consent_texts", tag = "operator",
+    responses((status = 200, body = ConsentTexts), (status = "4XX", body = Problem)))]
+async fn texts(_: Operator) -> Json<ConsentTexts> {
+    let text = |text: &selfsame_domain::consent::ConsentText| ConsentText {
+        version: text.version.to_owned(),
+        language: text.language.to_owned(),
+        text: text.text.to_owned(),
+    };
+    Json(ConsentTexts { data: CONSENT_TEXTS.iter().map(text).collect() })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use selfsame_api::bytes::Bytes;
-use selfsame_api::enrolment::{Enrolment, NewEnrolment, enrolment_samples};
+use selfsame_api::enrolment::{Enrolment, Enrolments, NewEnrolment, enrolment_samples};
 use selfsame_api::matcher::{
     ComparisonRequest, ComparisonResponse, ExtractionRequest, ExtractionResponse, Probe, SealedTemplate,
     WrappedKey,
@@ -34,13 +34,21 @@ use crate::{App, AppState, random};
 /// How long samples are awaited.
 const CAPTURE_LIFETIME: Duration = Duration::from_secs(5 * 60);
 
+/// Enrolments that are answered of one account: ten fingers, a face, and some that were given up.
+const ENROLMENTS_MAX: usize = 40;
+
 /// Templates that one step of the search for duplicates compares.
 const DUPLICATE_PAGE: usize = 256;
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     let samples =
         OpenApiRouter::new().routes(routes!(submit)).layer(DefaultBodyLimit::max(SAMPLES_BODY_BYTES_MAX));
-    OpenApiRouter::new().routes(routes!(create)).routes(routes!(show)).routes(routes!(approve)).merge(samples)
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(show))
+        .routes(routes!(list))
+        .routes(routes!(approve))
+        .merge(samples)
 }
 
 fn wire(stored: &Stored, templates: u32) -> Enrolment {
@@ -106,6 +114,20 @@ async fn show(
 ) -> Result<Json<Enrolment>, Problem> {
     let found = app.store.enrolment(enrolment).await.or_problem()?.ok_or_else(not_found)?;
     Ok(Json(wire(&found, 0)))
+}
+
+/// Enrolments of an account, newest first. Their nonces are told only to whoever asks for one of them.
+#[utoipa::path(get, path = "/v1/accounts/{id}/enrolments", operation_id = "enrolment_list", tag = "operator",
+    params(("id" = String, Path)),
+    responses((status = 200, body = Enrolments), (status = "4XX", body = Problem)))]
+async fn list(
+    State(app): State<AppState>,
+    _: Operator,
+    PathId(account): PathId<AccountId>,
+) -> Result<Json<Enrolments>, Problem> {
+    let found = app.store.enrolments_of(account, ENROLMENTS_MAX).await.or_problem()?;
+    let data = found.iter().map(|stored| Enrolment { nonce: None, ..wire(stored, 0) }).collect();
+    Ok(Json(Enrolments { data }))
 }
 
 /// Takes an enrolment in `review` into use: staff have looked at the person and know who they are. Can be repeated.

@@ -40,6 +40,7 @@ mod replay;
 mod reversal;
 mod settlement;
 pub mod setup;
+mod sign_in;
 mod terminal;
 mod top_up;
 mod verification;
@@ -114,6 +115,8 @@ pub struct Config {
     pub colour_flash: bool,
     /// What happens when a terminal's key seems to be used on two machines.
     pub clone_policy: ClonePolicy,
+    /// Origins of terminals and desks that the pages for staff may call from the browser, e.g. `http://127.0.0.1:8701`.
+    pub terminals: Vec<String>,
 }
 
 /// What happens when a terminal's key seems to be used on two machines. It is recorded in any case.
@@ -174,6 +177,7 @@ struct App {
     channels: channel::Channels,
     matcher: Matcher,
     pins: pin::Pins,
+    wrong_keys: sign_in::WrongKeys,
     clock: Arc<AdvancingClock<SystemClock>>,
     site: Site,
     prefix: Prefix,
@@ -247,6 +251,7 @@ impl Server {
             channels,
             matcher,
             pins,
+            wrong_keys: sign_in::WrongKeys::default(),
             clock,
             site,
             prefix,
@@ -288,6 +293,7 @@ impl Server {
         let (store, app) = (self.app.store.clone(), self.app.clone());
         background.spawn(housekeeping::keep_slot(store.clone()));
         let (router, _) = routes().split_for_parts();
+        let router = router.merge(pages(&self.app.config.terminals));
         let router = selfsame_api::serve::with_fallbacks(router)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(middleware::from_fn(frame_request))
@@ -298,7 +304,8 @@ impl Server {
             app.channels.close();
             let _ = stop.send(());
         };
-        let serving = axum::serve(self.listener, router).with_graceful_shutdown(signal);
+        let serving = axum::serve(self.listener, router.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(signal);
         let drained = async {
             let _ = stopped.await;
             tokio::time::sleep(DRAIN).await;
@@ -378,9 +385,17 @@ async fn frame_request(request: Request, next: Next) -> Response {
 ))]
 struct Document;
 
+/// The pages for staff. They call terminals and desks that the settings name, and nobody else.
+fn pages(terminals: &[String]) -> axum::Router<AppState> {
+    let policy = selfsame_pages::Policy::default().camera();
+    let policy = terminals.iter().fold(policy, |policy, origin| policy.connect_to(origin));
+    selfsame_pages::routes(&[("/till", "till"), ("/desk", "desk")], move || policy.clone())
+}
+
 fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(health::routes())
+        .merge(sign_in::routes())
         .merge(merchant::routes())
         .merge(terminal::routes())
         .merge(certificate::routes())

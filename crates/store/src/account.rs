@@ -198,6 +198,27 @@ impl Store {
         Ok(Some(Account { wrapped_profile_key, ..found }))
     }
 
+    /// Accounts that have this identifier, oldest first, at most so many.
+    pub async fn accounts_with(
+        &self,
+        lookup: Lookup,
+        limit: usize,
+    ) -> std::result::Result<Vec<AccountId>, StoreError> {
+        self.readers
+            .read("accounts_find", move |tx| {
+                tx.prepare_cached(
+                    "select account_id
+                     from identifiers
+                     where kind = ?1 and lookup = ?2
+                     order by account_id
+                     limit ?3",
+                )?
+                .query_map(params![lookup.kind.as_str(), lookup.mac, limit], |found| row::text(found, 0))?
+                .collect()
+            })
+            .await
+    }
+
     /// Makes the wallet for what the operator grants, if the account has none. Answers `false` without an account.
     pub async fn ensure_subsidy_wallet(
         &self,

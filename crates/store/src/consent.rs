@@ -91,6 +91,23 @@ impl Store {
             .await
     }
 
+    /// Consents of an account, newest first, at most so many.
+    pub async fn consents_of(&self, account: AccountId, limit: usize) -> Result<Vec<Consent>, StoreError> {
+        self.readers
+            .read("consents_read", move |tx| {
+                tx.prepare_cached(
+                    "select id, account_id, text_version, language, given_at, withdrawn_at
+                     from consents
+                     where account_id = ?1
+                     order by given_at desc, id desc
+                     limit ?2",
+                )?
+                .query_map(params![account.to_string(), limit], read_consent)?
+                .collect()
+            })
+            .await
+    }
+
     /// Withdraws a consent: its templates are deleted, running enrolments end, and when no template of the account
     /// is left its template key is destroyed. Can be repeated. Answers `None` if there is no such consent.
     pub async fn withdraw_consent(

@@ -57,25 +57,27 @@ pub struct Enrolment {
     pub nonce: Option<Vec<u8>>,
 }
 
+fn read_enrolment(found: &rusqlite::Row<'_>) -> Result<Enrolment> {
+    Ok(Enrolment {
+        enrolment: row::text(found, 0)?,
+        account: row::text(found, 1)?,
+        consent: row::text(found, 2)?,
+        terminal: row::text(found, 3)?,
+        modality: row::text(found, 4)?,
+        instance: row::integer(found, 5)?,
+        state: row::text(found, 6)?,
+        expires_at: row::timestamp(found, 7)?,
+        nonce: found.get(8)?,
+    })
+}
+
 fn find(tx: &Transaction<'_>, enrolment: EnrolmentId) -> Result<Option<Enrolment>> {
     tx.query_row(
-        "select account_id, consent_id, terminal_id, modality, instance, state, expires_at, nonce
+        "select id, account_id, consent_id, terminal_id, modality, instance, state, expires_at, nonce
          from enrolments
          where id = ?1",
         params![enrolment.to_string()],
-        |found| {
-            Ok(Enrolment {
-                enrolment,
-                account: row::text(found, 0)?,
-                consent: row::text(found, 1)?,
-                terminal: row::text(found, 2)?,
-                modality: row::text(found, 3)?,
-                instance: row::integer(found, 4)?,
-                state: row::text(found, 5)?,
-                expires_at: row::timestamp(found, 6)?,
-                nonce: found.get(7)?,
-            })
-        },
+        read_enrolment,
     )
     .optional()
 }
@@ -159,6 +161,27 @@ impl Store {
                     ],
                 )?;
                 Ok(true)
+            })
+            .await
+    }
+
+    /// Enrolments of an account, newest first, at most so many.
+    pub async fn enrolments_of(
+        &self,
+        account: AccountId,
+        limit: usize,
+    ) -> std::result::Result<Vec<Enrolment>, StoreError> {
+        self.readers
+            .read("enrolments_read", move |tx| {
+                tx.prepare_cached(
+                    "select id, account_id, consent_id, terminal_id, modality, instance, state, expires_at, nonce
+                     from enrolments
+                     where account_id = ?1
+                     order by id desc
+                     limit ?2",
+                )?
+                .query_map(params![account.to_string(), limit], read_enrolment)?
+                .collect()
             })
             .await
     }

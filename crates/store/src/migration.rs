@@ -16,6 +16,7 @@ pub(crate) const SITE: Migrations = &[
     include_str!("../migrations/site/0005_watch_device_keys.sql"),
     include_str!("../migrations/site/0006_watch_terminals.sql"),
     include_str!("../migrations/site/0007_limit_pins.sql"),
+    include_str!("../migrations/site/0008_sign_in_at_pages.sql"),
 ];
 
 /// The subject keys.

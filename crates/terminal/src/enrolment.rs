@@ -7,16 +7,63 @@ use selfsame_api::enrolment::Enrolment;
 use selfsame_api::sealing::{FrameContext, SealError, SealedFrame, seal};
 use selfsame_api::terminal::MatcherKey;
 use selfsame_api::verification::Samples;
-use selfsame_domain::sensor::SensorGrade;
+use selfsame_domain::enrolment::{Pose, Turn, next_turn};
+use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::timing::Timings;
 
-use crate::capture::SampleFrame;
+use crate::capture::{CaptureError, CaptureSource, SampleFrame};
 use crate::device::{DeviceIdentity, ServerLink};
 
 /// Longest wait for extraction and the search for duplicates.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why the samples were not taken.
+/// How long a person may take for one sample.
+const SAMPLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Why there are no samples.
+#[derive(Debug, thiserror::Error)]
+pub enum TakeError {
+    /// Nobody came.
+    #[error("nobody touched the reader or looked into the camera within a minute")]
+    TimedOut,
+    /// Reader or camera failed.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+}
+
+/// Takes so many samples of one person. `tell` hears the number of the sample, from 1, and what the person should do.
+pub async fn take_samples(
+    source: &CaptureSource,
+    wanted: usize,
+    tell: impl Fn(usize, &'static str) + Send + Sync,
+) -> Result<Vec<SampleFrame>, TakeError> {
+    let mut samples = Vec::with_capacity(wanted);
+    let mut taken: Vec<Pose> = Vec::new();
+    for number in 1..=wanted {
+        tell(
+            number,
+            match source.modality() {
+                Modality::Finger => "no_finger",
+                Modality::Face => next_turn(&taken).map_or("no_face", Turn::as_str),
+            },
+        );
+        let guide = |guidance: Option<&'static str>| {
+            if let Some(guidance) = guidance {
+                tell(number, guidance);
+            }
+        };
+        let capture = source.capture_for_enrolment(&taken, guide);
+        let captured =
+            tokio::time::timeout(SAMPLE_TIMEOUT, capture).await.map_err(|_| TakeError::TimedOut)??;
+        // Of a face one frame is enrolled per pose: the best, which comes first.
+        let best = captured.into_iter().next();
+        taken.extend(best.as_ref().and_then(|frame| frame.pose));
+        samples.extend(best);
+    }
+    Ok(samples)
+}
+
+/// Why nobody was enrolled.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
     /// The server refused, or does not answer.

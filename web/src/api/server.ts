@@ -14,6 +14,14 @@ export type Account = {
   wallets: Wallet[];
 };
 
+/** `POST /v1/accounts/search` (operator): who has this identifier. By `POST`, so that no phone number is in an address. Answers at most [`FOUND_MAX`]. */
+export type Accounts = {
+  /** The accounts; by the short form of a phone number there may be several. */
+  data: Account[];
+  /** Whether there are more than these: ask for more digits. */
+  has_more: boolean;
+};
+
 /** What an activated terminal needs to know. */
 export type ActivatedTerminal = {
   /** Names the device key in signatures from now on. An earlier key of this terminal is retired. */
@@ -160,6 +168,28 @@ export type Consent = {
   withdrawn_at?: string;
 };
 
+/** A text that people agree to. */
+export type ConsentText = {
+  /** Its language (BCP 47). */
+  language: string;
+  /** What is shown. */
+  text: string;
+  /** Version of the text. */
+  version: string;
+};
+
+/** `GET /v1/consent-texts`. */
+export type ConsentTexts = {
+  /** The texts in force. */
+  data: ConsentText[];
+};
+
+/** `GET /v1/accounts/{id}/consents`. */
+export type Consents = {
+  /** The latest, newest first. */
+  data: Consent[];
+};
+
 /** A new merchant, with its key shown this once. */
 export type CreatedMerchant = {
   /** The merchant. */
@@ -241,6 +271,12 @@ export type Enrolment = {
   state: string;
   /** Templates stored; when `active`. */
   templates: number;
+};
+
+/** `GET /v1/accounts/{id}/enrolments` (operator). */
+export type Enrolments = {
+  /** The latest, newest first, without nonces. */
+  data: Enrolment[];
 };
 
 /** Everything that keeps a verification from its conclusion. */
@@ -600,6 +636,12 @@ export type NewSettlement = {
   merchant: string;
 };
 
+/** `POST /v1/sign-in`: shows a key. The page is the one of the header. */
+export type NewSignIn = {
+  /** A merchant's key at the till, the operator's at the desk. */
+  key: Secret;
+};
+
 /** Whether the account may pay. */
 export type NewState = {
   /** `active` or `frozen`. */
@@ -942,6 +984,30 @@ export type Settlements = {
   next_cursor?: string;
 };
 
+/** Somebody who is signed in. */
+export type SignedIn = {
+  /** The most that one code can be charged with, minor units. */
+  amount_minor_max: number;
+  /** The site's one currency, ISO 4217. */
+  currency: string;
+  /** Decimals of its minor unit: 2 for EUR, 0 for JPY. */
+  currency_decimals: number;
+  /** Signed out then in any case. */
+  ends_at: string;
+  /** Signed out after so many seconds without a request. */
+  idle_seconds: number;
+  /** Whose key it is; absent for the operator. */
+  merchant?: string;
+  /** Its name. */
+  merchant_name?: string;
+  /** `live` or `test`. */
+  mode: string;
+  /** Where: `till` or `desk`. */
+  page: string;
+  /** Where terminals and desks may be that this page may call from the browser, as the site's settings name them. */
+  terminals: string[];
+};
+
 /** `GET /v1/channel` (signed by the terminal; `text/event-stream`): the data of each event. */
 export type Situation = {
   /** What the operator has set for it. Reads as absent where it has a value that this version does not know: a newer server must not cost a terminal its channel. */
@@ -1066,7 +1132,10 @@ export interface Operations {
   'GET /livez': { body: undefined; answer: undefined };
   'GET /readyz': { body: undefined; answer: Readiness };
   'POST /v1/accounts': { body: NewAccount; answer: Account };
+  'POST /v1/accounts/search': { body: Identifier; answer: Accounts };
   'GET /v1/accounts/{id}': { body: undefined; answer: Account };
+  'GET /v1/accounts/{id}/consents': { body: undefined; answer: Consents };
+  'GET /v1/accounts/{id}/enrolments': { body: undefined; answer: Enrolments };
   'GET /v1/accounts/{id}/guardian-limits': { body: undefined; answer: LimitsLayer };
   'PUT /v1/accounts/{id}/guardian-limits': { body: LimitsLayer; answer: LimitsLayer };
   'GET /v1/accounts/{id}/limits': { body: undefined; answer: LimitsLayer };
@@ -1084,6 +1153,7 @@ export interface Operations {
   'GET /v1/confirmations': { body: undefined; answer: Confirmations };
   'POST /v1/confirmations': { body: NewConfirmation; answer: Payment };
   'POST /v1/confirmations/{id}/cancel': { body: undefined; answer: Payment };
+  'GET /v1/consent-texts': { body: undefined; answer: ConsentTexts };
   'POST /v1/consents': { body: NewConsent; answer: Consent };
   'POST /v1/consents/{id}/withdraw': { body: undefined; answer: Consent };
   'POST /v1/enrolments': { body: NewEnrolment; answer: Enrolment };
@@ -1125,6 +1195,9 @@ export interface Operations {
   'POST /v1/settlements/{id}/approve': { body: undefined; answer: Settlement };
   'GET /v1/settlements/{id}/csv': { body: undefined; answer: undefined };
   'POST /v1/settlements/{id}/pay': { body: undefined; answer: Settlement };
+  'GET /v1/sign-in': { body: undefined; answer: SignedIn };
+  'POST /v1/sign-in': { body: NewSignIn; answer: SignedIn };
+  'DELETE /v1/sign-in': { body: undefined; answer: undefined };
   'GET /v1/terminal-configuration': { body: undefined; answer: ConfigurationLayer };
   'PUT /v1/terminal-configuration': { body: ConfigurationLayer; answer: ConfigurationLayer };
   'POST /v1/terminal-health': { body: Health; answer: HealthReceived };

@@ -28,8 +28,9 @@ interface Options<Body> {
   timeoutMs?: number;
 }
 
-/** A client of the interface whose operations are `Operations`, below `base` (same origin). */
-export function client<Operations extends { [Name in keyof Operations]: Call }>(base = '') {
+/** A client of the interface whose operations are `Operations`, below `base` (same origin unless it names another one);
+    every call has the headers `common`. */
+export function client<Operations extends { [Name in keyof Operations]: Call }>(base = '', common: Readonly<Record<string, string>> = {}) {
   return async function call<Name extends keyof Operations & string>(
     operation: Name,
     options: Options<Operations[Name]['body']> = {},
@@ -49,10 +50,8 @@ export function client<Operations extends { [Name in keyof Operations]: Call }>(
         method,
         cache: 'no-store',
         signal: gone.signal,
-        ...(options.body === undefined ? {} : {
-          body: JSON.stringify(options.body),
-          headers: { 'content-type': 'application/json' },
-        }),
+        headers: { ...common, ...(options.body === undefined ? {} : { 'content-type': 'application/json' }) },
+        ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
       });
       text = await response.text();
     } catch (error) {

@@ -187,6 +187,7 @@ impl World {
             policy: Policy::DEFAULT,
             colour_flash: false,
             clone_policy: ClonePolicy::Warn,
+            terminals: Vec::new(),
         };
         let clock = Arc::new(AdvancingClock::new(SystemClock));
         self.store.release_slot().await?;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use selfsame_api::interface::{TerminalState, TerminalStatus};
 use selfsame_domain::money::Currency;
+use selfsame_domain::terminal::Purpose;
 use selfsame_server::setup::CreatedSite;
 use selfsame_terminal::device::{DeviceIdentity, KeySource};
 use serde::Deserialize;
@@ -68,14 +69,15 @@ impl DemoSite {
         for site in [till, &desk] {
             site.create_folders()?;
         }
-        let port = free_port()?;
-        write_settings(till, port, faces)?;
-        write_settings(&desk, port, None)?;
+        let ports =
+            Ports { server: free_port()?, terminal: free_port()?, desk: free_port()?, kiosk: free_port()? };
+        write_settings(till, &ports, Purpose::Till, faces)?;
+        write_settings(&desk, &ports, Purpose::Desk, faces)?;
         let created = Init::for_tests().create(till).await?;
         for folder in ["keys", "log"] {
             fs::create_dir_all(till.folder().join(folder)).context("failed to make the demo's folders")?;
         }
-        let url = format!("http://127.0.0.1:{port}");
+        let url = format!("http://127.0.0.1:{}", ports.server);
         let currency = "EUR".parse()?;
         let site = Self { till: till.clone(), desk, url, created, currency, _lock: lock };
         site.keep_key("operator", &site.created.operator_key.0)?;
@@ -152,10 +154,33 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(listener.local_addr().context("there is no free port on 127.0.0.1")?.port())
 }
 
-fn write_settings(site: &Site, port: u16, faces: Option<&FaceData>) -> anyhow::Result<()> {
+/// Where the demo's programs listen on this machine.
+struct Ports {
+    server: u16,
+    /// The verification interface, for the till's page.
+    terminal: u16,
+    /// Camera and reader of the desk, for the desk's page.
+    desk: u16,
+    /// The payer's page.
+    kiosk: u16,
+}
+
+fn write_settings(
+    site: &Site,
+    ports: &Ports,
+    purpose: Purpose,
+    faces: Option<&FaceData>,
+) -> anyhow::Result<()> {
     let mut text = DEFAULT_SETTINGS.to_owned();
+    let Ports { server, terminal, desk, kiosk } = ports;
+    let pages = format!("terminals = [\"http://127.0.0.1:{terminal}\", \"http://127.0.0.1:{desk}\"]");
+    let camera = if purpose == Purpose::Desk { *desk } else { 0 };
     for (default, wanted) in [
-        ("listen = \"127.0.0.1:8700\"", format!("listen = \"127.0.0.1:{port}\"")),
+        ("listen = \"127.0.0.1:8700\"", format!("listen = \"127.0.0.1:{server}\"")),
+        ("terminals = [\"http://127.0.0.1:8701\", \"http://127.0.0.1:8703\"]", pages),
+        ("# listen = \"127.0.0.1:8701\"", format!("listen = \"127.0.0.1:{terminal}\"")),
+        ("# listen = \"127.0.0.1:8703\"", format!("listen = \"127.0.0.1:{camera}\"")),
+        ("# listen = \"127.0.0.1:8705\"", format!("listen = \"127.0.0.1:{kiosk}\"")),
         ("source = \"external\"", "source = \"synthetic\"".to_owned()),
     ] {
         ensure!(text.contains(default), "the default settings have no line `{default}`");
@@ -165,7 +190,6 @@ fn write_settings(site: &Site, port: u16, faces: Option<&FaceData>) -> anyhow::R
         let folder = toml::Value::String(faces.models.display().to_string());
         for (default, wanted) in [
             ("source = \"none\"", "source = \"posted\"".to_owned()),
-            ("# listen = \"127.0.0.1:8703\"", "listen = \"127.0.0.1:0\"".to_owned()),
             ("folder = \"models\"", format!("folder = {folder}")),
             ("# face = \"face-default\"", format!("face = \"{PACK}\"")),
         ] {
@@ -187,6 +211,8 @@ struct Readiness {
 /// Server and terminal, which start matcher and verification program themselves.
 pub struct Processes<'a> {
     site: &'a DemoSite,
+    /// The terminal is a simulated one, which has no verification program of its own.
+    simulate: bool,
     stopper: Stopper,
     stop: Stop,
     running: Vec<JoinHandle<anyhow::Result<()>>>,
@@ -195,9 +221,9 @@ pub struct Processes<'a> {
 
 impl<'a> Processes<'a> {
     /// None yet.
-    pub fn new(site: &'a DemoSite) -> Self {
+    pub fn new(site: &'a DemoSite, simulate: bool) -> Self {
         let (stopper, stop) = stop();
-        Self { site, stopper, stop, running: Vec::new(), desk: None }
+        Self { site, simulate, stopper, stop, running: Vec::new(), desk: None }
     }
 
     /// Starts all of them, and activates the terminals at till and desk.
@@ -217,6 +243,11 @@ impl<'a> Processes<'a> {
         activate(&site.till, &site.url, till.terminal, &till.activation_code.0, KeySource::File).await?;
         let code = &desk.activation_code.0;
         self.desk = Some(activate(&site.desk, &site.url, desk.terminal, code, KeySource::File).await?);
+        if !self.simulate {
+            let mut arguments = child_arguments(&site.desk, "desk", ProcessOptions::default());
+            arguments.insert(3, "serve".to_owned());
+            self.launch_with("desk", arguments);
+        }
         self.launch("terminal");
         let at = AtTerminal::new(&site.till)?;
         self.until("terminal", async || {
@@ -225,7 +256,13 @@ impl<'a> Processes<'a> {
         })
         .await?;
         self.tell(screen, "terminal", "run/terminal.sock, activated with a key that it made itself")?;
-        self.tell(screen, "verifier", "run/verifier.sock, reader: synthetic fingers")
+        if self.simulate {
+            return Ok(());
+        }
+        self.tell(screen, "verifier", "run/verifier.sock, reader: synthetic fingers")?;
+        let desk_url = site.desk.run("desk.url");
+        self.until("desk", async || desk_url.exists().then_some(())).await?;
+        self.tell(screen, "desk", "desk/run/desk.url, camera and reader for the staff's page")
     }
 
     /// The desk's identity, once it is activated.
@@ -234,9 +271,17 @@ impl<'a> Processes<'a> {
     }
 
     fn launch(&mut self, name: &'static str) {
+        let mut arguments = child_arguments(&self.site.till, name, ProcessOptions::default());
+        if self.simulate && name == "terminal" {
+            arguments.push("--simulate".to_owned());
+        }
+        self.launch_with(name, arguments);
+    }
+
+    fn launch_with(&mut self, name: &'static str, arguments: Vec<String>) {
         let child = ChildProcess {
             name,
-            arguments: child_arguments(&self.site.till, name, ProcessOptions::default()),
+            arguments,
             pid_file: self.site.till.run(&format!("{name}.pid")),
             log: Some(self.site.log(name)),
             watch: None,

@@ -14,14 +14,13 @@ use selfsame_api::problem::ProblemCode;
 use selfsame_api::serve::{bind_unix, serve_unix};
 use selfsame_biometrics::synthetic::Master;
 use selfsame_domain::clock::SystemClock;
-use selfsame_domain::enrolment::{Pose, Turn, next_turn};
 use selfsame_domain::id::{AccountId, ConsentId, EnrolmentId};
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::terminal::Purpose;
 use selfsame_terminal::capture::reader::synthetic_sample;
 use selfsame_terminal::capture::{CaptureSource, SampleFrame};
 use selfsame_terminal::device::DeviceIdentity;
-use selfsame_terminal::enrolment::{EnrolError, submit_enrolment};
+use selfsame_terminal::enrolment::{EnrolError, submit_enrolment, take_samples};
 
 use crate::connection::{TIMEOUT, explain};
 use crate::desk::Counter;
@@ -29,9 +28,6 @@ use crate::output::{self, Usage};
 use crate::process::stop;
 use crate::site::CaptureSourceKind;
 use crate::verifier::capture_source;
-
-/// How long a person may take for one press.
-const PRESS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the reader's driver may take to go once all presses are taken.
 const DRIVER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -248,32 +244,24 @@ async fn take_presses(
             Some(tokio::spawn(serve_unix(listener, source.routes(), stopped.wait())))
         }
     };
-    let mut samples = Vec::with_capacity(wanted);
-    let mut taken: Vec<Pose> = Vec::new();
-    for number in 1..=wanted {
-        let turn = next_turn(&taken).map_or("no_face", Turn::as_str);
-        output::note(match source.modality() {
-            Modality::Finger => format!("press {number} of {wanted}: touch the reader with the same finger"),
-            Modality::Face => format!("picture {number} of {wanted}: {}", words(turn)),
-        });
-        // What was said last is not said again while it goes on being true.
-        let said = Mutex::new(turn);
-        let guide = |guidance: Option<&'static str>| {
-            let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(guidance) = guidance.filter(|guidance| *said != *guidance) {
-                output::note(words(guidance));
-                *said = guidance;
+    // What was said last is not said again while it goes on being true.
+    let said = Mutex::new((0, ""));
+    let tell = |number: usize, guidance: &'static str| {
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said == (number, guidance) {
+            return;
+        }
+        let is_next = said.0 != number;
+        *said = (number, guidance);
+        output::note(match (source.modality(), is_next) {
+            (Modality::Finger, true) => {
+                format!("press {number} of {wanted}: touch the reader with the same finger")
             }
-        };
-        let capture = source.capture_for_enrolment(&taken, guide);
-        let captured = tokio::time::timeout(PRESS_TIMEOUT, capture).await;
-        let captured =
-            captured.context("nobody touched the reader or looked into the camera within a minute")??;
-        // Of a face one frame is enrolled per pose: the best, which comes first.
-        let best = captured.into_iter().next();
-        taken.extend(best.as_ref().and_then(|frame| frame.pose));
-        samples.extend(best);
-    }
+            (Modality::Face, true) => format!("picture {number} of {wanted}: {}", words(guidance)),
+            (_, false) => words(guidance),
+        });
+    };
+    let samples = take_samples(source, wanted, tell).await?;
     stopper.stop();
     if let Some(serving) = serving {
         // A driver that keeps its connection open does not hold us up.

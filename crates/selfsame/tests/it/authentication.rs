@@ -253,6 +253,12 @@ async fn every_route_refuses_everybody_it_is_not_for() {
                 (&site.merchant, 401, "signature_invalid"),
                 (&site.nobody, 401, "signature_invalid"),
             ],
+            // Keys are nothing there; what a page sends is tried in the server's own tests.
+            "page" => vec![
+                (&site.operator, 400, "invalid_request"),
+                (&site.merchant, 400, "invalid_request"),
+                (&site.nobody, 400, "invalid_request"),
+            ],
             other => panic!("a new tag: {other}"),
         };
         for (caller, status, code) in strangers {

@@ -79,12 +79,13 @@ fn every_problem_code_is_in_the_document() {
 }
 
 #[test]
-fn the_tables_of_the_interfaces_page_are_the_present_ones() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/interface.md");
-    let page = std::fs::read_to_string(&path).expect("the page is there");
+fn the_tables_of_the_interfaces_pages_are_the_present_ones() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let read = |page| std::fs::read_to_string(docs.join(page)).expect("the page is there");
+    let pages = [read("interface.md"), read("conformance.md")].concat();
     for (name, table) in selfsame_terminal::interface_tables() {
         let marked = format!("<!-- begin generated: {name} -->\n\n{table}\n<!-- end generated -->");
-        assert!(page.contains(&marked), "table `{name}` is out of date: run `cargo xtask openapi`");
+        assert!(pages.contains(&marked), "table `{name}` is out of date: run `cargo xtask openapi`");
     }
 }
 
@@ -117,12 +118,14 @@ fn every_reason_to_try_again_has_words_for_the_payer() {
 }
 
 #[test]
-fn the_committed_document_is_the_present_one() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi/server.json");
-    let Ok(committed) = std::fs::read_to_string(&path) else {
-        println!("docs/openapi/server.json is not there: `cargo xtask openapi` writes it");
-        return;
-    };
-    let committed: Value = serde_json::from_str(&committed).expect("the committed document is JSON");
-    assert!(committed == document(), "docs/openapi/server.json is out of date: run `cargo xtask openapi`");
+fn the_committed_documents_are_the_present_ones() {
+    let documents =
+        [("server", selfsame_server::openapi_json()), ("desk", selfsame_terminal::desk_openapi_json())];
+    for (name, present) in documents {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/openapi/{name}.json"));
+        let committed = std::fs::read_to_string(&path).expect("it is committed");
+        let [committed, present] =
+            [committed, present].map(|text| serde_json::from_str::<Value>(&text).expect("JSON"));
+        assert!(committed == present, "docs/openapi/{name}.json is out of date: run `cargo xtask openapi`");
+    }
 }

@@ -123,6 +123,7 @@ pub fn server_config(folder: &Path, setup: &Setup, listen: SocketAddr) -> Config
         policy: setup.policy,
         colour_flash: setup.colour_flash,
         clone_policy: setup.clone_policy,
+        terminals: Vec::new(),
     }
 }
 

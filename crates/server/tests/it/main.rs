@@ -14,4 +14,5 @@ mod limit;
 mod payment;
 mod returning;
 mod settlement;
+mod sign_in;
 mod site;

@@ -138,6 +138,7 @@ fn config(folder: &Path, listen: SocketAddr) -> Config {
         policy: Policy::DEFAULT,
         colour_flash: false,
         clone_policy: ClonePolicy::Warn,
+        terminals: Vec::new(),
     }
 }
 
