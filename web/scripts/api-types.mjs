@@ -41,10 +41,12 @@ function plain(name, schema, indent) {
 
 const list = (item) => (item.includes(' | ') ? `(${item})[]` : `${item}[]`);
 
+/** Not `Record`, which one of our schemas may be called. */
+const dictionary = (value) => `{ [name: string]: ${value} }`;
+
 const map = (schema, indent) =>
-  typeof schema.additionalProperties === 'object' ? `Record<string, ${type(schema.additionalProperties, indent)}>`
-  : schema.additionalProperties === false ? 'Record<string, never>'
-  : 'Record<string, unknown>';
+  typeof schema.additionalProperties === 'object' ? dictionary(type(schema.additionalProperties, indent))
+  : dictionary(schema.additionalProperties === false ? 'never' : 'unknown');
 
 function object(schema, indent) {
   const required = new Set(schema.required ?? []);
@@ -55,7 +57,7 @@ function object(schema, indent) {
       : ['?', union(type(field, inner).split(' | ').filter((part) => part !== 'null'))];
     return `${comment(field.description ?? field.oneOf?.[0]?.description, inner)}${inner}${identifier(name)}${mark}: ${text};`;
   });
-  return fields.length === 0 ? 'Record<string, never>' : `{\n${fields.join('\n')}\n${indent}}`;
+  return fields.length === 0 ? dictionary('never') : `{\n${fields.join('\n')}\n${indent}}`;
 }
 
 const comment = (text, indent) =>

@@ -71,6 +71,9 @@ pub struct TerminalPayment {
     pub expires_at: Option<Timestamp>,
     /// Whether a gesture on the screen is enough to agree; else only the PIN is.
     pub gesture_confirms: bool,
+    /// What went back of it, minor units.
+    #[serde(default)]
+    pub returned_minor: i64,
     /// The number on its receipt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]

@@ -145,6 +145,8 @@ pub struct KioskPayment {
     pub expires_at: Option<Timestamp>,
     /// Whether a gesture is enough to agree; else only the PIN is.
     pub gesture_confirms: bool,
+    /// All of it went back to the payer.
+    pub returned: bool,
     /// Until when the payer may take it back here, if that is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -146,6 +146,7 @@ async fn situation(app: &App, terminal: TerminalId) -> Result<Situation, StoreEr
             amount: found.payment.amount,
             expires_at: found.payment.expires_at,
             gesture_confirms: rules.gesture_confirms && !found.is_lookalike,
+            returned_minor: found.payment.returned_minor,
             receipt: Some(found.payment.receipt),
             undo_until,
         });

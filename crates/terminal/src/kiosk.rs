@@ -256,6 +256,7 @@ fn shown(entered: &Entered) -> Option<KioskSession> {
             amount: payment.amount,
             expires_at: payment.expires_at,
             gesture_confirms: payment.gesture_confirms,
+            returned: payment.returned_minor >= payment.amount.minor(),
             undo_until: payment.undo_until.filter(|_| payment.receipt.is_some()),
         }),
         cancel: session.cancel,
@@ -428,6 +429,7 @@ impl Sessions {
         entered.change(|session| {
             if let Some(payment) = &mut session.payment {
                 (payment.status, payment.undo_until) = (answered.status, None);
+                payment.returned_minor = answered.returned_minor;
             }
         });
         Ok(())

@@ -85,6 +85,8 @@ export type KioskPayment = {
   gesture_confirms: boolean;
   /** Who charged. */
   merchant_name: string;
+  /** All of it went back to the payer. */
+  returned: boolean;
   /** Where it stands. `requires_action`: the payer must agree. */
   status: PaymentStatus;
   /** Until when the payer may take it back here, if that is possible. */
@@ -220,7 +222,7 @@ export type Payment = {
   /** The terminal that issued the code. */
   terminal?: string;
   /** Stages of this request, in microseconds; empty for replays and look-ups. */
-  timings: Record<string, number>;
+  timings: { [name: string]: number };
 };
 
 /** Where a payment stands. */

@@ -69,7 +69,7 @@ function ended(session: KioskSession): Screen {
 function paid(payment: KioskPayment): Screen {
   switch (payment.status) {
     case 'requires_action': return 'confirm';
-    case 'succeeded': return 'paid';
+    case 'succeeded': return payment.returned ? 'undone' : 'paid';
     case 'pending': return 'pending';
     case 'reversed': return 'undone';
     default: return 'unpaid';

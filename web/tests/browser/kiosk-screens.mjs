@@ -18,7 +18,7 @@ const SESSION = { id: 'ses_0', modality: 'face', state: 'waking', may_have_more_
 const waits = (state, more = {}) => ({ state, may_have_more_time: true, waits_until: soon(25), ...more });
 const passed = (more) => ({ state: 'done', outcome: 'passed', payer_display: 'A***', ...more });
 const payment = (status, more = {}) => passed({
-  payment: { status, merchant_name: 'Canteen', amount: { minor: 1250, currency: 'EUR' }, gesture_confirms: false, ...more },
+  payment: { status, merchant_name: 'Canteen', amount: { minor: 1250, currency: 'EUR' }, gesture_confirms: false, returned: false, ...more },
 });
 const handed = (state, register = 'keyboard') => passed({ hand_over_here: true, handover: { register, state, expires_at: soon(50) } });
 

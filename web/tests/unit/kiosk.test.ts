@@ -14,8 +14,8 @@ const screenOf = (session: Partial<KioskSession>): Screen => wanted({ ...VIEW, s
 
 const passed = (more: Partial<KioskSession>): Screen => screenOf({ state: 'done', outcome: 'passed', ...more });
 
-const paid = (status: NonNullable<KioskSession['payment']>['status']): Screen =>
-  passed({ payment: { status, merchant_name: 'Canteen', amount: { minor: 1250, currency: 'EUR' }, gesture_confirms: false } });
+const paid = (status: NonNullable<KioskSession['payment']>['status'], returned = false): Screen =>
+  passed({ payment: { status, merchant_name: 'Canteen', amount: { minor: 1250, currency: 'EUR' }, gesture_confirms: false, returned } });
 
 const handed = (register: 'keyboard' | 'screen' | 'return', state: 'sending' | 'sent' | 'failed' | 'uncertain'): Screen =>
   passed({ handover: { register, state, expires_at: '2026-11-25T12:00:00.000Z' } });
@@ -52,6 +52,7 @@ test('what is said of a code is what is known of it', () => {
 test('the payment goes before everything else', () => {
   assert.equal(paid('requires_action'), 'confirm');
   assert.equal(paid('succeeded'), 'paid');
+  assert.equal(paid('succeeded', true), 'undone');
   assert.equal(paid('reversed'), 'undone');
   assert.equal(paid('expired'), 'unpaid');
   assert.equal(paid('pending'), 'pending');
