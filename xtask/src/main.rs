@@ -1,10 +1,11 @@
-//! The tasks that README and CI call: `cargo xtask demo`, `test`, `torture`, `web`,
+//! The tasks that README and CI call: `cargo xtask demo`, `test`, `torture`, `gadget`, `web`,
 //! `openapi`, `models`.
 //!
 //! Plain programs started one after the other; the state is in the file system, so each task can be run again. The
 //! tidy rules (who may import whom, documents that name real files, SQL subset) are ordinary tests in `tests/it`.
 
 mod demo;
+mod gadget;
 mod models;
 mod openapi;
 mod step;
@@ -22,12 +23,17 @@ tasks:
                    `cargo xtask demo -- --exit` ends after the last line; without it the
                    processes stay up until Ctrl-C. Needs Rust, git and a C compiler.
   test [--setup]   web pages, format, lints, all tests, one round of torture. `--setup` first installs
-                   what only tests need (cargo-nextest; zbar-tools through apt-get); without
-                   it, what is missing is done without or fails by name.
+                   what only tests need (cargo-nextest; Rust's files for Windows; zbar-tools
+                   and valgrind through apt-get); without it, what is missing is done
+                   without or fails by name.
   torture [ARGS]   start the real server on a real database, kill it, freeze it, take its
                    disk and its clock away, and check everything that its clients were told
                    (docs/torture.md). Short: 3 rounds of each scenario, about a minute;
                    `--long`: 50 rounds; `--help`: all the rest. Needs Linux and a C compiler.
+  gadget [--setup] registers that type (USB keyboard) and write (serial line) against a real
+                   kernel's USB gadget in QEMU, without KVM: a minute or two after the first
+                   build (docs/gadget.md). `--setup` first installs what is missing through
+                   apt-get. Fetches Debian's kernel once, 70 MB. Needs Debian on x86-64.
   web              build the web pages (web/) and check their types and sizes: `cargo build`
                    embeds them. Needs Node 20.19 or newer with npm, and network the first
                    time. Without it the program works, and a page says how to build it.
@@ -58,6 +64,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(false),
         ["test", "--setup"] => test::run(true),
         ["torture", "--", rest @ ..] | ["torture", rest @ ..] => torture::run(rest),
+        ["gadget", rest @ ..] => gadget::run(rest),
         ["web"] => web::run(),
         ["openapi"] => openapi::run(),
         ["models", rest @ ..] => models::run(rest),

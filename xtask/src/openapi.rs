@@ -8,8 +8,8 @@ use crate::step::{answers, cargo, command, root};
 
 const FOLDER: &str = "docs/openapi";
 
-/// The page whose tables are made from the code.
-const PAGE: &str = "docs/interface.md";
+/// The pages whose tables are made from the code. Each table is in one of them.
+const PAGES: [&str; 2] = ["docs/interface.md", "docs/conformance.md"];
 
 /// Writes the document of each interface, and the page's tables.
 pub(crate) fn run() -> Result<()> {
@@ -19,9 +19,20 @@ pub(crate) fn run() -> Result<()> {
         let document = printed(interface)?;
         write(&format!("{FOLDER}/{interface}.json"), &document)?;
     }
-    let page = fs::read_to_string(root().join(PAGE)).with_context(|| format!("failed to read `{PAGE}`"))?;
     let tables = String::from_utf8(printed("tables")?).context("the tables are no text")?;
-    write(PAGE, with_tables(&page, &tables)?.as_bytes())?;
+    let mut pages = Vec::new();
+    for path in PAGES {
+        let page =
+            fs::read_to_string(root().join(path)).with_context(|| format!("failed to read `{path}`"))?;
+        pages.push((path, page));
+    }
+    for table in tables.split_inclusive(END).map(str::trim_start).filter(|table| table.ends_with(END)) {
+        let begin = table.lines().next().unwrap_or_default();
+        let page = pages.iter_mut().find(|(_, page)| page.contains(begin));
+        let (path, page) = page.with_context(|| format!("no page has `{begin}`"))?;
+        replace(page, begin, table).with_context(|| format!("`{path}` does not end `{begin}`"))?;
+    }
+    pages.iter().try_for_each(|(path, page)| write(path, page.as_bytes()))?;
     write_types()
 }
 
@@ -65,14 +76,10 @@ fn write(path: &str, content: &[u8]) -> Result<()> {
 /// Where a table ends.
 const END: &str = "<!-- end generated -->";
 
-/// The page with each of `tables`, which stand between the same marks there, in its place.
-fn with_tables(page: &str, tables: &str) -> Result<String> {
-    let mut page = page.to_owned();
-    for table in tables.split_inclusive(END).map(str::trim_start).filter(|table| table.ends_with(END)) {
-        let begin = table.lines().next().unwrap_or_default();
-        let start = page.find(begin).with_context(|| format!("`{PAGE}` has no `{begin}`"))?;
-        let length = page[start..].find(END).with_context(|| format!("`{PAGE}` does not end `{begin}`"))?;
-        page.replace_range(start..start + length + END.len(), table);
-    }
-    Ok(page)
+/// Puts a table into its page, between its marks.
+fn replace(page: &mut String, begin: &str, table: &str) -> Option<()> {
+    let start = page.find(begin)?;
+    let length = page[start..].find(END)?;
+    page.replace_range(start..start + length + END.len(), table);
+    Some(())
 }

@@ -25,6 +25,13 @@ fn run_steps(setup: bool, steps: &mut Steps) -> Result<()> {
     steps.run("format", cargo().args(["fmt", "--all", "--check"]))?;
     let lints = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
     steps.run("lints", cargo().args(lints))?;
+    if has_windows() {
+        let lints =
+            ["clippy", "--package", "selfsame-terminal-c", "--target", WINDOWS, "--", "-D", "warnings"];
+        steps.run("lints: C library for Windows", cargo().args(lints))?;
+    } else {
+        println!("the C library is not checked for Windows: `rustup target add {WINDOWS}`, or `--setup`");
+    }
     if pages {
         web::test(steps)?;
     }
@@ -64,6 +71,15 @@ fn has_nextest() -> bool {
     answers(nextest, "--version")
 }
 
+/// The target by which the C library is checked for Windows: it needs no more than Rust's own files.
+const WINDOWS: &str = "x86_64-pc-windows-gnu";
+
+/// Whether Rust's standard library is there for Windows.
+fn has_windows() -> bool {
+    let folder = command("rustc").args(["--print", "target-libdir", "--target", WINDOWS]).output();
+    folder.is_ok_and(|output| Path::new(&*String::from_utf8_lossy(output.stdout.trim_ascii())).is_dir())
+}
+
 /// What only tests need. Nothing here stops the run: the tests that miss something say so themselves.
 fn install(steps: &mut Steps) {
     let warn = |result: Result<()>, then: &str| {
@@ -75,6 +91,10 @@ fn install(steps: &mut Steps) {
         println!("cargo-nextest is missing: it is built from source now, which takes minutes, once.");
         let install = ["install", "cargo-nextest", "--locked"];
         warn(steps.run("set-up: cargo-nextest", cargo().args(install)), "going on with `cargo test`");
+    }
+    if !has_windows() {
+        let result = steps.run("set-up: Windows target", command("rustup").args(["target", "add", WINDOWS]));
+        warn(result, "the C library is not checked for Windows");
     }
     let missing: Vec<&str> = PACKAGES
         .iter()
@@ -99,7 +119,7 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// Installs packages of Debian.
-fn install_packages(steps: &mut Steps, packages: &[&str]) -> Result<()> {
+pub(crate) fn install_packages(steps: &mut Steps, packages: &[&str]) -> Result<()> {
     steps.run("set-up: apt-get update", apt_get().args(["update", "--quiet"]))?;
     steps.run("set-up: packages", apt_get().args(["install", "--yes", "--quiet"]).args(packages))
 }
@@ -108,6 +128,7 @@ fn install_packages(steps: &mut Steps, packages: &[&str]) -> Result<()> {
 const PACKAGES: &[(&str, &str, &str)] = &[
     ("zbarimg", "zbar-tools", "reads back the bar codes that a terminal's screen shows"),
     ("softhsm2-util", "softhsm2", "makes the tokens in which terminals keep their keys"),
+    ("valgrind", "valgrind", "watches the memory of programs in C that use our library"),
     ("chromium", "chromium", "is the till's browser that codes are typed into"),
     ("Xvfb", "xvfb", "is the screen of that browser"),
     ("xdotool", "xdotool", "presses the keys of its keyboard"),

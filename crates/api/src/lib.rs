@@ -44,6 +44,7 @@ pub mod serve;
 pub mod settlement;
 pub mod sign_in;
 pub mod signature;
+pub mod simulator;
 pub mod terminal;
 pub mod top_up;
 pub mod verification;

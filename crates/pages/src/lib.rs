@@ -67,7 +67,7 @@ impl Policy {
         );
         let camera = if self.camera { "(self)" } else { "()" };
         let features = format!(
-            "camera={camera}, microphone=(), geolocation=(), payment=(), usb=(), serial=(), bluetooth=()"
+            "camera={camera}, microphone=(), geolocation=(), payment=(), usb=(), serial=()"
         );
         let value = |text: &str| HeaderValue::from_str(text).expect("origins are ASCII");
         HeaderMap::from_iter([

@@ -7,8 +7,9 @@ pub mod payment;
 pub mod people;
 pub mod processes;
 mod refusals;
-mod scanner;
+pub mod scanner;
 pub mod screen;
+mod simulate;
 mod step_up;
 mod till;
 
@@ -46,11 +47,15 @@ const DEMONSTRATION_TIMEOUT: Duration = Duration::from_secs(180);
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame demo --exit          ends by itself; exit code 0 only if every line came out as it must
-  selfsame demo                 leaves the processes running until Ctrl-C and says what to try next")]
+  selfsame demo                 leaves the processes running until Ctrl-C and says what to try next
+  selfsame demo --simulate      a server and a terminal without reader, camera and payer, for makers of registers")]
 pub struct Demo {
     /// End after the last line, and with it all processes
     #[arg(long)]
     exit: bool,
+    /// Only start a server and a simulated terminal, for trying a register's software
+    #[arg(long, conflicts_with = "faces")]
+    simulate: bool,
     /// Photos of people for the part by face: images/PERSON/*.jpg and pad/image_F1.jpg
     #[arg(long, value_name = "DIR", env = "SELFSAME_FACES")]
     faces: Option<PathBuf>,
@@ -87,9 +92,16 @@ impl Demo {
         tokio::pin!(stop);
         let mut screen = Screen::new();
         let faces = FaceData::find(self.faces.as_deref());
-        let demo_site = DemoSite::make(site, faces.as_ref().ok()).await?;
-        let mut processes = Processes::new(&demo_site);
-        let demonstration = demonstrate(&demo_site, &mut processes, &faces, &mut screen);
+        let with_faces = faces.as_ref().ok().filter(|_| !self.simulate);
+        let demo_site = DemoSite::make(site, with_faces).await?;
+        let mut processes = Processes::new(&demo_site, self.simulate);
+        let demonstration = async {
+            if self.simulate {
+                simulate::prepare(&demo_site, &mut processes, &mut screen).await
+            } else {
+                demonstrate(&demo_site, &mut processes, &faces, &mut screen).await
+            }
+        };
         let shown = tokio::select! {
             shown = tokio::time::timeout(DEMONSTRATION_TIMEOUT, demonstration) => {
                 shown.context("the demo took too long and was given up").flatten()
@@ -106,7 +118,11 @@ impl Demo {
         };
         let succeeded = *ended.as_ref().unwrap_or(&false);
         if succeeded && !self.exit {
-            print_what_to_try(&demo_site, &screen)?;
+            if self.simulate {
+                simulate::print_what_to_try(&demo_site, &screen)?;
+            } else {
+                print_what_to_try(&demo_site, &screen)?;
+            }
             stop.await;
             output::note("stopping the processes");
         }

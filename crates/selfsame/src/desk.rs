@@ -8,6 +8,7 @@ mod fleet;
 mod pin;
 mod place;
 mod serve;
+pub mod test_payers;
 
 use clap::{Args, Subcommand};
 use selfsame_api::client::Client;
@@ -61,6 +62,7 @@ enum Command {
         /// Which one
         enrolment: EnrolmentId,
     },
+    TestPayers(test_payers::TestPayers),
     Merchant(place::Merchant),
     Terminals(fleet::Terminals),
     /// Make, show, lock, unlock, retire, configure or activate anew a terminal
@@ -116,6 +118,7 @@ impl Desk {
             Command::Enrol(command) => command.run(&counter).await,
             Command::Pin(command) => command.run(&counter).await,
             Command::Approve { enrolment } => enrol::approve(&counter, enrolment).await,
+            Command::TestPayers(command) => command.run(&counter).await,
             Command::Merchant(command) => command.run(&counter).await,
             Command::Terminals(command) => command.run(&counter).await,
             Command::Terminal(command) => command.run(&counter).await,

@@ -5,6 +5,7 @@ mod activate;
 mod audit;
 mod bench;
 mod confirm;
+mod conformance;
 mod connection;
 mod demo;
 mod desk;
@@ -74,6 +75,7 @@ enum Command {
     Verify(verify::Verify),
     Confirm(confirm::Confirm),
     Till(till::Till),
+    Conformance(conformance::Conformance),
     Register(register::Register),
     Models(models::Models),
     Audit(audit::Audit),
@@ -128,6 +130,7 @@ fn site_of(cli: &Cli) -> anyhow::Result<Site> {
 
 async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let site = site_of(&cli)?;
+    let named = cli.site.clone();
     match cli.command {
         Command::Init(command) => command.run(&site).await?,
         Command::Server(command) => command.run(&site).await?,
@@ -139,6 +142,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify(command) => return command.run(&site).await,
         Command::Confirm(command) => return command.run(&site).await,
         Command::Till(command) => return command.run(&site).await,
+        Command::Conformance(command) => return command.run(named).await,
         Command::Register(command) => return command.run(&site).await,
         Command::Models(command) => return command.run(&site).await,
         Command::Audit(command) => command.run(&site).await?,

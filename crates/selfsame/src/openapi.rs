@@ -22,7 +22,7 @@ enum Interface {
     Desk,
     /// What the payer's page calls
     Kiosk,
-    /// The tables of docs/interface.md, between the marks that they stand between there
+    /// The tables of docs/interface.md and docs/conformance.md, between the marks that they stand between there
     Tables,
 }
 

@@ -9,11 +9,15 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use selfsame_api::client::Client;
+use selfsame_api::simulator::{Delays, NewScenario, Scenario};
 use selfsame_domain::clock::SystemClock;
+use selfsame_domain::site::Mode;
 use selfsame_domain::terminal::Purpose;
 use selfsame_terminal::device::DeviceIdentity;
 use selfsame_terminal::register::Registers;
-use selfsame_terminal::{KioskAccess, LanAccess, Listening, RegisterAccess, TerminalConfig, run_terminal};
+use selfsame_terminal::{
+    KioskAccess, LanAccess, Listening, RegisterAccess, TerminalConfig, run_simulated_terminal, run_terminal,
+};
 
 use crate::process::{ProcessOptions, stop};
 use crate::server::child_arguments;
@@ -30,6 +34,9 @@ const LAN_URL: &str = "terminal-lan.url";
 ///
 /// Serves the verification interface on `run/terminal.sock`, and on the ports that section [terminal] of the settings
 /// names; starts and watches the verification program. The machine must have been activated with `selfsame activate`.
+///
+/// With --simulate, on test sites only: the same interface without reader, camera and payer, for the makers of registers.
+/// What happens is chosen by `POST /v1/simulator`; the payers are those of `selfsame desk test-payers`.
 #[derive(Args, Debug)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -38,11 +45,19 @@ const LAN_URL: &str = "terminal-lan.url";
   selfsame terminal pair --site /srv/till-1          let a cash register in over TCP
   selfsame terminal kiosk --site /srv/till-1 -- chromium --kiosk
   selfsame terminal rotate-key --site /srv/till-1
+  selfsame terminal --site /srv/try --simulate --scenario server_slow
+  selfsame demo --simulate                           a simulated one with a server and payers of its own
   curl --unix-socket /srv/till-1/run/terminal.sock http://localhost/v1/terminal"
 )]
 pub struct Terminal {
     #[command(flatten)]
     process: ProcessOptions,
+    /// Test sites: nobody and nothing is before the terminal, and what happens is chosen
+    #[arg(long)]
+    simulate: bool,
+    /// What happens before something else is chosen, for example `pass` or `payer_walks_away`
+    #[arg(long, value_name = "NAME", requires = "simulate", default_value = "pass")]
+    scenario: Scenario,
     #[command(subcommand)]
     command: Option<TerminalCommand>,
 }
@@ -60,8 +75,13 @@ impl Terminal {
                  `selfsame desk enrol`, or activate a till terminal with `selfsame activate`"
             );
         }
-        // What keeps the verification program from starting is told here, at once and to somebody who reads it.
-        capture_sources(site, &identity)?;
+        if self.simulate && identity.terminal.mode != Mode::Test {
+            bail!("this terminal belongs to a live site, and simulators are for test sites only");
+        }
+        if !self.simulate {
+            // What keeps the verification program from starting is told here, at once and to somebody who reads it.
+            capture_sources(site, &identity)?;
+        }
         let registers = register_access(site, &identity).await?;
         let kiosk = kiosk_access(site).await?;
         let page_origin = kiosk.as_ref().map(|kiosk| format!("http://{}", kiosk.listening.address()));
@@ -80,6 +100,13 @@ impl Terminal {
             registers,
             clock: clock.clone(),
         };
+        if self.simulate {
+            let first = NewScenario { scenario: self.scenario, delays: Delays::default(), repeat: None };
+            tracing::warn!(scenario = %self.scenario, "this terminal is simulated: nobody is verified");
+            return run_simulated_terminal(config, first, stopped.wait())
+                .await
+                .context("the terminal failed");
+        }
         let verifier = ChildProcess {
             name: "verifier",
             arguments: verifier_arguments(site, self.process, page_origin),

@@ -1,7 +1,12 @@
 //! `selfsame till`: a small stand-alone cash register. Step 5 of the method: it reads the payment code and charges it.
 
-mod charge;
+pub mod charge;
+mod codes;
+pub mod field;
+pub mod key;
 mod order;
+pub mod scan;
+mod source;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -18,6 +23,8 @@ use crate::connection::{KeyOptions, ServerOptions, explain};
 use crate::output::{self, Usage};
 use crate::site::Site;
 use crate::till::charge::{ANSWER_TIMEOUT, Ending, OrderResult, PAUSE, Register};
+use crate::till::codes::{Codes, ScanOptions};
+use crate::till::field::Field;
 use crate::till::order::{Input, read_order};
 
 /// How long a till that is switched on waits for a server that is not there.
@@ -28,6 +35,9 @@ const START_TIMEOUT: Duration = Duration::from_secs(5);
 /// Opens an order, reads the 18 digits of a payment code from standard input (a bar code scanner types them), charges
 /// the code, and ends with PAID, NOT PAID or UNKNOWN. Without --amount it asks for the items first.
 ///
+/// With --read it listens to a scanner as registers' software does: keys that come too slowly are a person's, a scan needs
+/// its end, and what lands in the wrong field is not taken. Never prints a whole code.
+///
 /// The order's reference is what keeps an order from being paid twice: charging the same reference again answers the
 /// same payment. After a lost answer the till asks by the reference; it never charges under a new one.
 #[derive(Args, Debug)]
@@ -35,6 +45,10 @@ const START_TIMEOUT: Duration = Duration::from_secs(5);
   selfsame till --amount 12.50 --order-ref T1-2026-11-24-0001 --key-file merchant.key
   selfsame till --server http://127.0.0.1:8700 --key-file merchant.key       (asks for the items)
   echo 980123456789012345 | SELFSAME_KEY=sk_test_... selfsame till --amount 4.20 --json
+  selfsame till --amount 4.20 --read wedge:/dev/input/event5 --key-file merchant.key   (a scanner that is a keyboard)
+  selfsame till --amount 4.20 --read serial:/dev/ttyUSB0 --suffix lf --key-file merchant.key
+  selfsame till --field item --read wedge:/dev/input/event5                            (items only; charges nothing)
+  selfsame till --reverse --order-ref T1-2026-11-24-0001 --key-file merchant.key
 
 Exit codes: 0 PAID, 1 NOT PAID or UNKNOWN, 2 used wrongly.")]
 pub struct Till {
@@ -51,6 +65,11 @@ pub struct Till {
     /// Currency of the amount [default: the site's, which is asked for]
     #[arg(long)]
     currency: Option<Currency>,
+    #[command(flatten)]
+    scan: ScanOptions,
+    /// Make the order unpaid for ever, whatever became of it, instead of charging it
+    #[arg(long, requires = "order_ref", conflicts_with_all = ["amount", "field"])]
+    reverse: bool,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -59,11 +78,18 @@ pub struct Till {
 impl Till {
     /// Opens the order, charges, and says how it ended.
     pub async fn run(self, site: &Site) -> anyhow::Result<ExitCode> {
+        if self.scan.field == Field::Item {
+            return self.read_items();
+        }
         let client = self.key.client("merchant's", &self.server.url(site)?)?;
         let currency = match self.currency {
             Some(currency) => currency,
             None => ask_for_currency(&client).await?,
         };
+        if let (true, Some(order_ref)) = (self.reverse, self.order_ref.clone()) {
+            let amount = Amount::new(1, currency)?;
+            return Register { client, order_ref, amount }.print_reversal(self.json).await;
+        }
         let mut input = Input::new();
         let amount = match &self.amount {
             Some(text) => Amount::parse(text, currency).map_err(|error| Usage(error.to_string()))?,
@@ -76,15 +102,43 @@ impl Till {
         output::note(format_args!("order {order_ref}: {amount}"));
         let started = Instant::now();
         let register = Register { client, order_ref, amount };
-        let result = register.charge_codes(&mut input).await?;
+        let mut codes = self.scan.listen(input)?;
+        let result = register.charge_codes(&mut codes).await?;
         let paid = result.ending == Ending::Paid;
         let duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         if self.json {
-            print_json(&register, &result, duration_us)?
+            print_json(&register, &result, &codes, duration_us)?
         } else {
             print_text(&register, &result)?
         }
         Ok(if paid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Till {
+    /// Reads items until the input ends. Exit code 0 if everything was taken, and something was.
+    fn read_items(&self) -> anyhow::Result<ExitCode> {
+        let mut codes = self.scan.listen(Input::new())?;
+        let (items, all) = codes.items()?;
+        if self.json {
+            output::json(&json!({ "items": items, "scans": codes.seen }))?;
+        } else {
+            items.iter().try_for_each(|item| output::line(format_args!("ITEM {item}")))?;
+        }
+        Ok(if all && !items.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Register {
+    async fn print_reversal(&self, json: bool) -> anyhow::Result<ExitCode> {
+        let reversed = self.reverse().await?;
+        if json {
+            output::json(&reversed)?;
+        } else {
+            let what = if reversed.payment.is_some() { "it was given back" } else { "it had not arrived" };
+            output::line(format_args!("REVERSED {}: {what}, and can never be paid", self.order_ref))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -128,7 +182,12 @@ fn print_text(register: &Register, result: &OrderResult) -> anyhow::Result<()> {
     }
 }
 
-fn print_json(register: &Register, result: &OrderResult, duration_us: u64) -> anyhow::Result<()> {
+fn print_json(
+    register: &Register,
+    result: &OrderResult,
+    codes: &Codes,
+    duration_us: u64,
+) -> anyhow::Result<()> {
     let mut document = json!({
         "result": result.ending.as_str(),
         "order_ref": register.order_ref,
@@ -136,6 +195,7 @@ fn print_json(register: &Register, result: &OrderResult, duration_us: u64) -> an
         "message": result.message,
         "replayed": result.replayed,
         "codes_read": result.codes_read,
+        "scans": codes.seen,
         "duration_us": duration_us,
     });
     if let Some(code) = &result.code {

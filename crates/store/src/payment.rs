@@ -275,7 +275,7 @@ impl Store {
                 let sql = format!(
                     "select payments.payment_id, verifications.id, merchants.name, {IS_LOOKALIKE}
                      from (
-                         select id, account_id, modality, created_at
+                         select id, account_id, modality, sensor_grade, created_at
                          from verifications
                          where terminal_id = ?1
                          order by created_at desc

@@ -255,7 +255,14 @@ impl Sessions {
             lock(&entered.code).as_ref().and_then(LiveCode::digits).map(str::to_owned).map(Zeroizing::new);
         // It may have been given up in this moment.
         let digits = digits?;
-        let delivered = self.registers.deliver(register, &digits).await;
+        let stuck = match &self.simulator {
+            Some(simulator) => simulator.hand_over().await,
+            None => Ok(()),
+        };
+        let delivered = match stuck {
+            Ok(()) => self.registers.deliver(register, &digits).await,
+            Err(stuck) => Err(stuck),
+        };
         drop(digits);
         let failure = delivered.err();
         match &failure {

@@ -49,6 +49,7 @@ use crate::kiosk::{self, Kiosk, KioskAccess};
 use crate::listen::{Listening, RegisterAccess, loopback_names, serve};
 use crate::pairing::{self, Pairings};
 use crate::register::Registers;
+use crate::simulator::Simulator;
 use crate::verification::Sessions;
 use crate::verifier::Budgets;
 
@@ -97,6 +98,15 @@ pub async fn run_terminal(
     config: TerminalConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), TerminalError> {
+    run_with(config, None, shutdown).await
+}
+
+/// The same, with a simulator in the place of reader, camera and payer.
+pub(crate) async fn run_with(
+    config: TerminalConfig,
+    simulator: Option<Simulator>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), TerminalError> {
     let listener = bind_unix(&config.socket)
         .map_err(|source| TerminalError::Listen { socket: config.socket.clone(), source })?;
     let opened = Journal::open(&config.journal, config.clock.now());
@@ -111,8 +121,12 @@ pub async fn run_terminal(
     let (our_link, our_clock) = (link.clone(), clock.clone());
     let sessions =
         Sessions::new(journal, remembered, verifier.clone(), our_link, configured, registers, our_clock);
+    let sessions = sessions.simulated(simulator.clone());
     let sessions = Arc::new(sessions);
     let tills = sessions.clone().follow_tills(asked);
+    if let Some(simulator) = &simulator {
+        simulator.attach(&sessions);
+    }
     let terminal = config.identity.terminal.terminal;
     let path = config.registers.registers.clone();
     let pairings = Pairings::open(&path, terminal, clock.clone());
@@ -143,6 +157,7 @@ pub async fn run_terminal(
     let page = serve_page(config.kiosk, kiosk, &app);
     let (router, _) = routes().split_for_parts();
     let router = with_fallbacks(router).layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).with_state(app);
+    let router = simulator.iter().fold(router, |router, simulator| simulator.around(router));
     let ports = serve_registers(config.registers, router.clone(), pairings, link, clock);
     let router = router.layer(Extension(Caller::Terminal));
     // No draining: a long poll would hold up the end, and whoever waits asks again after the restart.
@@ -261,7 +276,9 @@ fn for_screen() -> OpenApiRouter<App> {
 
 /// The OpenAPI 3.1 document of the verification interface, as pretty JSON.
 pub fn openapi_json() -> String {
-    let (_, document) = routes().split_for_parts();
+    let (_, mut document) = routes().split_for_parts();
+    let (_, of_simulator) = crate::simulator::routes().split_for_parts();
+    document.merge(of_simulator);
     document.to_pretty_json().expect("the document always serializes")
 }
 

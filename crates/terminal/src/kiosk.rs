@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -26,13 +26,15 @@ use selfsame_api::kiosk::{
 };
 use selfsame_api::payment::{Payment, PayerUndo};
 use selfsame_api::problem::{Problem, ProblemCode};
-use selfsame_api::serve::Json;
+use selfsame_api::serve::{Json, Query};
 use selfsame_api::verification::FlashChallenge;
 use selfsame_api::verifier::{
     CameraWish, ChangeWay, FrameAnswer, MoreTime, PadInput, PageAddress, PinInput,
 };
 use selfsame_domain::id::SessionId;
+use selfsame_domain::time::Timestamp;
 use selfsame_pages::Policy;
+use serde::Deserialize;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -356,11 +358,20 @@ async fn undo(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Which code's picture. `until` makes the next code's another address, so that no browser shows the one before.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShownCode {
+    session: SessionId,
+    #[serde(default, rename = "until")]
+    _until: Option<Timestamp>,
+}
+
 /// The picture of a code that was handed over to the screen: Code 128 and QR, as PNG.
-#[utoipa::path(get, path = "/v1/kiosk/code.png", params(("session" = String, Query)),
+#[utoipa::path(get, path = "/v1/kiosk/code.png", params(("session" = String, Query), ("until" = Option<String>, Query)),
     responses((status = 200, description = "PNG", content_type = "image/png"), (status = "4XX", body = Problem)))]
-async fn code(State(app): State<App>, Query(of): Query<OfSession>) -> Result<Response, Problem> {
-    let png = app.sessions.screen_png(of.session)?;
+async fn code(State(app): State<App>, Query(shown): Query<ShownCode>) -> Result<Response, Problem> {
+    let png = app.sessions.screen_png(shown.session)?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("image/png")),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -27,6 +27,7 @@ mod page;
 mod pairing;
 pub mod register;
 mod session;
+mod simulator;
 mod state;
 mod tables;
 mod verification;
@@ -43,6 +44,7 @@ pub use interface::{TerminalConfig, openapi_json, run_terminal};
 pub use kiosk::{KioskAccess, kiosk_openapi_json};
 pub use listen::{LanAccess, Listening, RegisterAccess};
 pub use page::PageAccess;
+pub use simulator::{Simulator, run_simulated_terminal};
 pub use tables::interface_tables;
 pub use verifier::{Budgets, VerifierConfig, run_verifier};
 
@@ -65,6 +67,9 @@ pub enum TerminalError {
         /// Why.
         source: io::Error,
     },
+    /// A simulator was to be started at a live site.
+    #[error("this terminal belongs to a live site, and simulators are for test sites only")]
+    LiveSite,
     /// The file of paired registers could not be read.
     #[error("failed to read the paired registers in `{path}`")]
     Registers {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use selfsame_api::channel::TerminalPayment;
 use selfsame_api::guidance::guidance_of;
-use selfsame_api::interface::{NewSession, Outcome, RegisterKind, Session, SessionState};
+use selfsame_api::interface::{Handover, NewSession, Outcome, RegisterKind, Session, SessionState};
 use selfsame_api::payment::PaymentStatus;
+use selfsame_api::register::HandoverState;
 use selfsame_api::verifier::Progress;
 use selfsame_domain::challenge::Challenge;
 use selfsame_domain::id::{RegisterId, SessionId, VerificationId};
@@ -208,7 +209,9 @@ impl Entered {
     /// The session as its caller sees it: with the digits, if they go back to the caller and are still alive.
     pub(crate) fn shown(&self) -> Session {
         let mut session = self.session.borrow().clone();
-        if let Some(handover) = session.handover.as_mut().filter(|h| h.register == RegisterKind::Return) {
+        let returned =
+            |h: &&mut Handover| h.register == RegisterKind::Return && h.state == HandoverState::Sent;
+        if let Some(handover) = session.handover.as_mut().filter(returned) {
             handover.digits = lock(&self.code).as_ref().and_then(LiveCode::digits).map(str::to_owned);
         }
         session

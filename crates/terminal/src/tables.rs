@@ -1,4 +1,4 @@
-//! The tables of docs/interface.md, made from the code so that they cannot differ from it.
+//! The tables of docs/interface.md and docs/conformance.md, made from the code so that they cannot differ from it.
 
 use selfsame_api::failure::FailureCode;
 use selfsame_api::fleet::Reason;
@@ -7,6 +7,7 @@ use selfsame_api::interface::{
     DEADLINE_MS_DEFAULT, DEADLINE_MS_MAX, DEADLINE_MS_MIN, LEASE_MS_MAX, LEASE_MS_MIN, WAIT_MS_MAX,
 };
 use selfsame_api::register::HANDOVER_WORDS;
+use selfsame_api::simulator::{ExpectedHandover, Scenario};
 
 use crate::handover::CODE_TIMEOUT;
 use crate::register::HANDOVER_DEADLINE;
@@ -23,7 +24,29 @@ pub fn interface_tables() -> Vec<(&'static str, String)> {
         ("guidance", guidance()),
         ("handover", handover()),
         ("budgets", budgets()),
+        ("scenarios", scenarios()),
     ]
+}
+
+fn scenarios() -> String {
+    let mut table = String::from(
+        "| scenario | what happens | `outcome` | `error.code` | hand-over | a good register |\n|---|---|---|---|---|---|\n",
+    );
+    for scenario in Scenario::ALL {
+        let described = scenario.describe();
+        let error = described.error.map_or_else(|| "-".to_owned(), |error| format!("`{error}`"));
+        let handover = match described.handover {
+            ExpectedHandover::None => "none",
+            ExpectedHandover::Code => "a code",
+            ExpectedHandover::CodeOnSecondTry => "fails once, then a code",
+            ExpectedHandover::UncertainThenCode => "`uncertain` once, then a code",
+        };
+        let (outcome, happens, register) = (described.outcome, described.happens, described.register);
+        table.push_str(&format!(
+            "| `{scenario}` | {happens} | `{outcome}` | {error} | {handover} | {register} |\n"
+        ));
+    }
+    table
 }
 
 fn reasons() -> String {

@@ -30,6 +30,7 @@ use crate::kiosk::Pages;
 use crate::journal::{Entry, Journal, MEMORY, Remembered};
 use crate::register::{HANDOVER_DEADLINE, Registers};
 use crate::session::Entered;
+use crate::simulator::Simulator;
 use crate::state::{Event, next};
 use crate::verifier::run::overdue;
 use crate::verifier::{Budgets, CALL_TIMEOUT};
@@ -89,6 +90,8 @@ pub(crate) struct Sessions {
     /// Raised by every change of any session, and of what the server says.
     news: Arc<watch::Sender<u64>>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// On test sites, what stands for the payer.
+    pub(crate) simulator: Option<Simulator>,
     /// The payer's pages that are looking.
     pub(crate) pages: Pages,
 }
@@ -168,8 +171,14 @@ impl Sessions {
             tally,
             news,
             clock,
+            simulator: None,
             pages: Pages::default(),
         }
+    }
+
+    /// With a simulator in the place of the payer.
+    pub(crate) fn simulated(self, simulator: Option<Simulator>) -> Self {
+        Self { simulator, ..self }
     }
 
     /// Something about the terminal has changed that is no session's.
@@ -373,18 +382,20 @@ impl Sessions {
     /// Waits out a program that is just being started again. Waking twice is harmless: the second run is the one.
     async fn wake(&self, entered: &Entered, request: &NewSession) -> Result<Progress, ClientError> {
         let started = Instant::now();
-        let wake = Wake {
+        let mut wake = Wake {
             session: entered.id(),
             modality: request.modality,
             identifier: request.identifier.clone(),
             deadline_ms: u64::try_from(entered.plan.deadline.as_millis()).unwrap_or(u64::MAX),
             takes_pin: self.pages.any(),
         };
+        self.simulator.iter().for_each(|simulator| simulator.meet(&mut wake));
         loop {
             let left = WAKE_BUDGET.saturating_sub(started.elapsed());
             match self.verifier.post::<Progress>("/v1/wake", &wake, left.max(WAKE_PAUSE)).await {
                 Ok(progress) => {
                     entered.change(|session| session.timings.add(Stage::Wake, started.elapsed()));
+                    self.simulator.iter().for_each(|simulator| simulator.play(wake.session));
                     return Ok(progress);
                 }
                 Err(error) if error.problem().is_some() || started.elapsed() >= WAKE_BUDGET => {

@@ -10,14 +10,14 @@ const EVE = { last4: '0123' };
 /** Photos of each person that the demo does not enrol begin here. */
 const UNUSED_FROM = 3;
 
-/** Pictures of one round of the camera's file, and by how many pixels they differ in place. */
-const WOBBLE = [0, 2, 5, 7, 9, 7, 5, 2];
+/** Pictures of one round of the camera's file: a second and a half. No two are alike, or they are taken for a picture. */
+const PICTURES = 47;
 
 /** A camera's file: JPEGs one after the other, which chromium shows over and over. */
 async function film(browser, photo, file) {
   const page = await browser.newPage();
   const url = `data:image/jpeg;base64,${readFileSync(photo).toString('base64')}`;
-  const frames = await page.evaluate(async ({ url, wobble }) => {
+  const frames = await page.evaluate(async ({ url, pictures }) => {
     const image = new Image();
     image.src = url;
     await image.decode();
@@ -25,14 +25,16 @@ async function film(browser, photo, file) {
     [canvas.width, canvas.height] = [1280, 720];
     const context = canvas.getContext('2d');
     const side = 720;
-    return wobble.map((shift) => {
+    return Array.from({ length: pictures }, (_, number) => {
+      const sway = 8 * Math.sin((2 * Math.PI * number) / pictures);
+      context.filter = 'none';
       context.fillStyle = '#6d6f72';
       context.fillRect(0, 0, 1280, 720);
-      context.filter = `brightness(${1 + shift / 400})`;
-      context.drawImage(image, 280 + shift, shift / 2, (side * image.width) / image.height, side);
+      context.filter = `brightness(${0.97 + (0.06 * number) / pictures})`;
+      context.drawImage(image, 280 + sway, sway / 2, (side * image.width) / image.height, side);
       return canvas.toDataURL('image/jpeg', 0.92).split(',')[1];
     });
-  }, { url, wobble: WOBBLE });
+  }, { url, pictures: PICTURES });
   writeFileSync(file, Buffer.concat(frames.map((frame) => Buffer.from(frame, 'base64'))));
   await page.close();
   return file;
@@ -54,6 +56,29 @@ async function watchTracks(kiosk) {
 }
 
 const tracks = (kiosk) => kiosk.page.evaluate(() => globalThis.tracks.map(({ readyState }) => readyState));
+
+/** With colours on the screen. The camera that is a file cannot reflect them, as a recording cannot: it is an attack. */
+export async function colours(site) {
+  const maker = await start();
+  const camera = await film(maker, site.people[0][0], `${site.site}/photos/colours.mjpeg`);
+  await maker.close();
+  return {
+    'a recording does not answer the colours, and its payer is asked for number and pin': {
+      browser: { camera },
+      run: async (browser) => {
+        const kiosk = await Kiosk.open(site, browser);
+        const session = await site.ask({ modality: 'face', identifier: { kind: 'phone_last4', value: EVE.last4 } });
+        await kiosk.page.getByText('Keep looking').waitFor();
+        await kiosk.photograph('colours');
+        await kiosk.sees('Number and PIN');
+        await site.must(site.terminal('POST', `/v1/verifications/${session}/cancel`, { reason: 'cashier' }), 200);
+        const { body } = await site.call('operator', 'GET', '/v1/attempts?limit=1');
+        assert.equal(body.data[0].reason, 'attack');
+        await kiosk.close();
+      },
+    },
+  };
+}
 
 export async function face(site) {
   const maker = await start();
@@ -79,6 +104,7 @@ export async function face(site) {
       await kiosk.sees('Who is paying?');
       await kiosk.type(EVE.last4);
       await kiosk.sees('Look into the camera');
+      await kiosk.photograph('align');
       const seen = await site.until(session, ({ state }) => state === 'done' || state === 'awaiting_pin');
       if (seen.outcome !== 'passed') {
         await site.must(site.terminal('POST', `/v1/verifications/${session}/cancel`, { reason: 'cashier' }), 200);

@@ -34,9 +34,9 @@ export async function finger(site) {
       const done = await site.touch(session, ADA.finger);
       assert.equal(done.outcome, 'passed');
       await kiosk.sees('Thank you, A***');
-      assert.equal((await site.charge(session, 125)).status, 201);
+      assert.equal((await site.charge(session, 5)).status, 201);
       await kiosk.sees('Paid');
-      await kiosk.page.getByText('€1.25').waitFor();
+      await kiosk.page.getByText('€0.05').waitFor();
       await kiosk.isAccessible();
       await kiosk.photograph('paid');
       // By itself, so that the next one finds nothing of the one before.
@@ -123,12 +123,12 @@ export async function finger(site) {
 
     'a payer agrees to merchant and amount by pin, after a wrong one': step(async (browser) => {
       const kiosk = await Kiosk.open(site, browser);
-      await site.must(site.call('operator', 'PUT', '/v1/limits/site', { step_up_above_minor: 200 }), 200);
+      await site.must(site.call('operator', 'PUT', '/v1/limits/site', { step_up_above_minor: 10 }), 200);
       try {
         const session = await pass(site, kiosk);
-        assert.equal((await site.charge(session, 260)).status, 202);
+        assert.equal((await site.charge(session, 12)).status, 202);
         await kiosk.sees('Do you agree?');
-        await kiosk.page.getByText('€2.60').waitFor();
+        await kiosk.page.getByText('€0.12').waitFor();
         await kiosk.page.getByText('to Canteen').waitFor();
         await kiosk.isAccessible();
         await kiosk.photograph('confirm');
@@ -139,7 +139,7 @@ export async function finger(site) {
         await kiosk.press('OK');
         await kiosk.sees('Paid');
         const other = await pass(site, kiosk);
-        assert.equal((await site.charge(other, 270)).status, 202);
+        assert.equal((await site.charge(other, 11)).status, 202);
         await kiosk.sees('Do you agree?');
         await kiosk.press('I do not agree');
         await kiosk.sees('Not paid');
@@ -151,20 +151,20 @@ export async function finger(site) {
 
     'a payer takes a payment back where the merchant lets payers': step(async (browser) => {
       const kiosk = await Kiosk.open(site, browser);
-      const first = await site.charge(await pass(site, kiosk), 105);
+      const first = await site.charge(await pass(site, kiosk), 4);
       await kiosk.sees('Paid');
       assert.equal(await kiosk.page.getByRole('button', { name: 'Take it back' }).count(), 0);
       const { merchant } = first.body;
       const terms = `/v1/merchants/${merchant}/terms`;
-      await site.must(site.call('operator', 'PUT', terms, { category: 'food', undo_minutes: 10, fee: 0 }), 200);
+      await site.must(site.call('operator', 'PUT', terms, { category: 'food', undo_minutes: 10, fee: 0 }), 204);
       const session = await pass(site, kiosk);
-      assert.equal((await site.charge(session, 110)).status, 201);
+      assert.equal((await site.charge(session, 6)).status, 201);
       await kiosk.sees('Paid');
       await kiosk.press('Take it back');
       await kiosk.photograph('undo');
       await kiosk.press('Yes, take it back');
       await kiosk.sees('Taken back');
-      await site.must(site.call('operator', 'PUT', terms, { category: 'food', undo_minutes: 0, fee: 0 }), 200);
+      await site.must(site.call('operator', 'PUT', terms, { category: 'food', undo_minutes: 0, fee: 0 }), 204);
       await kiosk.close();
     }),
 

@@ -22,6 +22,25 @@ const payment = (status, more = {}) => passed({
 });
 const handed = (state, register = 'keyboard') => passed({ hand_over_here: true, handover: { register, state, expires_at: soon(50) } });
 
+/** What the verification program says of frames, and whether the camera is wanted; see `serve`. */
+let guidance = 'too_far';
+let wish = { sequence: 1, on: false };
+let wished = [];
+
+/** Turns the camera on, and waits until its picture is there. */
+async function seen(page) {
+  turn(true);
+  await page.waitForFunction(() => (document.querySelector('video')?.videoWidth ?? 0) > 0);
+  await page.evaluate(() => new Promise((done) => setTimeout(done, 300)));
+}
+
+function turn(on) {
+  if (wish.on === on) return;
+  wish = { sequence: wish.sequence + 1, on };
+  wished.forEach((response) => response.end(JSON.stringify(wish)));
+  wished = [];
+}
+
 /** Name, what is shown of a session, and what is done then. */
 const SCREENS = {
   attract: undefined,
@@ -29,7 +48,10 @@ const SCREENS = {
   'identifier-short-of-time': [waits('awaiting_identifier', { waits_until: soon(7) })],
   'identifier-member': [waits('awaiting_identifier'), async (page) => { await page.locator('.kinds button').nth(1).click(); await page.locator('.toggle').click(); await page.keyboard.type('M-10'); }],
   'identifier-more-digits': [waits('awaiting_identifier', { guidance: 'more_digits' })],
-  align: [waits('capturing', { guidance: 'too_far' })],
+  'align-opens': [waits('capturing')],
+  align: [waits('capturing', { guidance: 'too_far' }), seen],
+  'align-good': [waits('capturing'), (page) => { guidance = undefined; return seen(page); }],
+  'align-colours': [waits('capturing', { challenge: { colours: ['green', 'red', 'blue'], step_ms: 60_000 } }), seen],
   touch: [waits('capturing', { modality: 'finger' })],
   'touch-again': [waits('capturing', { modality: 'finger', guidance: 'press_harder' })],
   'pin-number': [waits('awaiting_pin'), (page) => page.keyboard.type('M-104')],
@@ -64,6 +86,20 @@ function serve(request, response) {
     streams.push(response);
     return;
   }
+  if (path === '/v1/camera') {
+    const after = Number(new URL(request.url, 'http://x').searchParams.get('after'));
+    response.writeHead(200, { 'content-type': 'application/json' });
+    if (wish.sequence > after) response.end(JSON.stringify(wish));
+    else wished.push(response);
+    return;
+  }
+  if (path === '/v1/frames') {
+    request.resume().on('end', () => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ kept: guidance === undefined, enough: false, guidance: guidance ?? null }));
+    });
+    return;
+  }
   if (path === '/v1/kiosk/code.png') {
     response.writeHead(200, { 'content-type': 'image/svg+xml' });
     response.end('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 60 40"><path d="M5 5h4v30h-4zM12 5h2v30h-2zM18 5h6v30h-6zM28 5h2v30h-2z"/></svg>');
@@ -85,6 +121,7 @@ const tell = (view) => streams.forEach((stream) => stream.write(`event: terminal
 const server = createServer(serve).listen(0, '127.0.0.1');
 await new Promise((done) => server.once('listening', done));
 const browser = await start();
+const camera = { url: `http://127.0.0.1:${server.address().port}`, token: 'made-up' };
 const findings = [];
 mkdirSync(FOLDER, { recursive: true });
 for (const language of ['en', 'zh-CN']) {
@@ -95,7 +132,8 @@ for (const language of ['en', 'zh-CN']) {
   for (const [name, shown] of Object.entries(SCREENS)) {
     const [session, act] = Array.isArray(shown) ? shown : [undefined, undefined];
     const more = Array.isArray(shown) ? { session: { ...SESSION, ...session, id: `ses_${number++}` } } : shown;
-    tell({ ...VIEW, language, ...more });
+    guidance = 'too_far';
+    tell({ ...VIEW, camera, language, ...more });
     await page.waitForFunction((tag) => document.documentElement.lang === tag, language);
     await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
     if (act) await act(page);
@@ -107,6 +145,7 @@ for (const language of ['en', 'zh-CN']) {
       .filter(({ width, height }) => width > 0 && Math.min(width, height) < 70).length);
     if (small > 0) findings.push(`${name}, ${language}: ${small} buttons smaller than 70 px`);
     await page.screenshot({ path: `${FOLDER}/${name}.${language}.png` });
+    turn(false);
   }
   findings.push(...wrong.map((text) => `${language}: ${text}`));
   const left = await kept(page);

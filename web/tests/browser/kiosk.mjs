@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { accessibility, kept, page as open, start } from './browser.mjs';
 import { finger } from './kiosk-finger.mjs';
-import { face } from './kiosk-face.mjs';
+import { colours, face } from './kiosk-face.mjs';
 import { Site } from './site.mjs';
 
 const PATIENCE_MS = 60_000;
@@ -15,6 +15,7 @@ export class Kiosk {
     const kiosk = new Kiosk();
     Object.assign(kiosk, { site, ...(await open(browser, options)) });
     kiosk.page.setDefaultTimeout(PATIENCE_MS);
+    await site.clear();
     await kiosk.page.goto(await site.key());
     await kiosk.sees('Pay here');
     return kiosk;
@@ -61,7 +62,7 @@ export class Kiosk {
   }
 }
 
-const GROUPS = { finger, face };
+const GROUPS = { finger, face, colours };
 
 if (process.argv[1]?.endsWith('kiosk.mjs')) {
   const group = process.argv[2] ?? '';

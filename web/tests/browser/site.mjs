@@ -26,6 +26,7 @@ function ask(options, body) {
 export class Site {
   #number = 0;
   #press = 20_000;
+  #last;
 
   constructor(facts) {
     Object.assign(this, facts);
@@ -62,10 +63,17 @@ export class Site {
     for (;;) {
       const body = { request_id: `browser-${process.pid}-${(this.#number += 1)}`, modality: 'finger', ...request };
       const { status, body: answer } = await this.terminal('POST', '/v1/verifications', body);
-      if (status === 202) return answer.id;
+      if (status === 202) return (this.#last = answer.id);
       if (Date.now() > deadline) throw new Error(`${status}: ${JSON.stringify(answer)}`);
       await pause(50);
     }
+  }
+
+  /** Nobody is there any more, whatever became of the journey before. */
+  async clear() {
+    if (this.#last === undefined) return;
+    await this.terminal('POST', `/v1/verifications/${this.#last}/cancel`, { reason: 'cashier' });
+    await this.done(this.#last);
   }
 
   session(id) {

@@ -17,6 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("selfsame-server", &["selfsame-domain", "selfsame-api", "selfsame-store", "selfsame-pages"]),
     ("selfsame-matcher", &["selfsame-domain", "selfsame-api", "selfsame-biometrics"]),
     ("selfsame-terminal", &["selfsame-domain", "selfsame-api", "selfsame-biometrics", "selfsame-pages"]),
+    ("selfsame-terminal-c", &[]),
     ("selfsame", ALL),
     ("selfsame-sim", ALL),
     ("xtask", &[]),

@@ -1,11 +1,15 @@
 //! `selfsame bench terminal`: what the till waits for at the terminal, stage by stage, on the real processes.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use rustix::fs::{CWD, Mode, mkfifoat};
 use selfsame_api::interface::{
     Cancel, CancelReason, HandoverMode, HandoverRequest, NewSession, Outcome, RegisterKind, Session,
     SessionState,
@@ -49,6 +53,12 @@ pub struct Terminal {
     json: bool,
 }
 
+/// Pause between two characters on the keyboard, in milliseconds: what scanners that type are usually set to.
+const KEY_PAUSE_MS: u32 = 8;
+
+/// Usage of Enter in a keyboard's report. Source: USB HID Usage Tables 1.5, page 0x07.
+const ENTER: u8 = 0x28;
+
 /// What was measured, by name, in microseconds.
 #[derive(Default)]
 struct Measured(BTreeMap<&'static str, Vec<u64>>);
@@ -79,7 +89,7 @@ impl Measured {
 }
 
 /// What is told, in the order in which a payer meets it, with the bar for its 99th percentile where there is one.
-const TOLD: [(&str, &str, Option<u64>); 10] = [
+const TOLD: [(&str, &str, Option<u64>); 11] = [
     ("accept", "interface called, request accepted", None),
     ("wake", "interface called, verification program awake", Some(10_000)),
     ("candidates", "server has selected the candidates", None),
@@ -88,6 +98,7 @@ const TOLD: [(&str, &str, Option<u64>); 10] = [
     ("verdict", "sent, compared, verdict back", None),
     ("request_to_pass", "interface called, payer has passed", None),
     ("handover", "hand-over asked for, code there", Some(300_000)),
+    ("last_key", "hand-over asked for, last key typed (8 ms a character)", Some(300_000)),
     ("cancel", "cancel asked for, reader free", Some(300_000)),
     ("cold_wake", "program killed, request made, finger asked for", None),
 ];
@@ -98,8 +109,9 @@ impl Terminal {
         let folder = tempfile::Builder::new().prefix("selfsame-bench-").tempdir()?;
         let site = Site::new(&folder.path().join("site"))?;
         let demo_site = DemoSite::make(&site, None).await?;
-        let mut processes = Processes::new(&demo_site);
-        let measured = self.measure(&demo_site, &mut processes).await;
+        let keys = plug_keyboard(&demo_site)?;
+        let mut processes = Processes::new(&demo_site, false);
+        let measured = self.measure(&demo_site, &mut processes, &keys).await;
         processes.stop().await;
         let (measured, memory) = measured?;
         self.tell(&measured, &memory)
@@ -109,6 +121,7 @@ impl Terminal {
         &self,
         site: &DemoSite,
         processes: &mut Processes<'_>,
+        keys: &Receiver<Instant>,
     ) -> anyhow::Result<(Measured, BTreeMap<&'static str, u64>)> {
         let mut screen = Screen::quiet();
         processes.start(&screen).await?;
@@ -117,7 +130,7 @@ impl Terminal {
         let mut measured = Measured::default();
         let bar = output::progress_bar("warm", self.count as usize);
         for number in 0..self.count {
-            warm(&stage, &mut people.ben, number, &mut measured).await?;
+            warm(&stage, &mut people.ben, number, keys, &mut measured).await?;
             bar.inc(1);
         }
         bar.finish_and_clear();
@@ -179,6 +192,7 @@ async fn warm(
     stage: &Stage<'_>,
     person: &mut Person,
     number: u32,
+    keys: &Receiver<Instant>,
     measured: &mut Measured,
 ) -> anyhow::Result<()> {
     let new = new_session(&format!("warm-{number}"), person)?;
@@ -203,11 +217,47 @@ async fn warm(
         let time = done.timings.get(stage).with_context(|| format!("no time was taken of `{name}`"))?;
         measured.add(name, time);
     }
+    // Given back and typed in turn.
+    let typed = number % 2 == 1;
+    let register = if typed { RegisterKind::Keyboard } else { RegisterKind::Return };
+    let request = HandoverRequest { register: Some(register), ..HandoverRequest::default() };
     let asked = Instant::now();
-    let handed = stage.at.hand_over(&done, &HandoverRequest::default()).await.map_err(explain_terminal)?;
-    ensure!(handed.handover.is_some(), "nothing was handed over");
-    measured.add("handover", asked.elapsed());
+    let handed = stage.at.hand_over(&done, &request).await.map_err(explain_terminal)?;
+    let answered = asked.elapsed();
+    ensure!(handed.handover.is_some_and(|handover| handover.error.is_none()), "nothing was handed over");
+    if typed {
+        let last_key = keys.recv_timeout(LOOK).context("the till has not got the last key")?;
+        measured.add("last_key", last_key.duration_since(asked));
+    } else {
+        measured.add("handover", answered);
+    }
     Ok(())
+}
+
+/// Gives the till's terminal a keyboard whose reports go into a pipe; answers when Enter is pressed on it.
+fn plug_keyboard(site: &DemoSite) -> anyhow::Result<Receiver<Instant>> {
+    let device = site.till.folder().join("keyboard");
+    mkfifoat(CWD, &device, Mode::RUSR | Mode::WUSR).context("failed to make a pipe")?;
+    let settings = site.till.folder().join("selfsame.toml");
+    let mut settings = OpenOptions::new().append(true).open(settings).context("there are no settings")?;
+    write!(settings, "\n[register.keyboard]\ndevice = {device:?}\ndelay_ms = {KEY_PAUSE_MS}\n")?;
+    till(&device)
+}
+
+fn till(device: &Path) -> anyhow::Result<Receiver<Instant>> {
+    // Opened for both, so that the pipe never ends between two codes.
+    let mut reports =
+        OpenOptions::new().read(true).write(true).open(device).context("failed to open the pipe")?;
+    let (pressed, keys) = channel();
+    std::thread::spawn(move || {
+        let mut report = [0; 8];
+        while reports.read_exact(&mut report).is_ok() {
+            if report[2] == ENTER && pressed.send(Instant::now()).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(keys)
 }
 
 async fn cancel(

@@ -207,6 +207,8 @@ struct Readiness {
 /// Server and terminal, which start matcher and verification program themselves.
 pub struct Processes<'a> {
     site: &'a DemoSite,
+    /// The terminal is a simulated one, which has no verification program of its own.
+    simulate: bool,
     stopper: Stopper,
     stop: Stop,
     running: Vec<JoinHandle<anyhow::Result<()>>>,
@@ -215,9 +217,9 @@ pub struct Processes<'a> {
 
 impl<'a> Processes<'a> {
     /// None yet.
-    pub fn new(site: &'a DemoSite) -> Self {
+    pub fn new(site: &'a DemoSite, simulate: bool) -> Self {
         let (stopper, stop) = stop();
-        Self { site, stopper, stop, running: Vec::new(), desk: None }
+        Self { site, simulate, stopper, stop, running: Vec::new(), desk: None }
     }
 
     /// Starts all of them, and activates the terminals at till and desk.
@@ -237,9 +239,11 @@ impl<'a> Processes<'a> {
         activate(&site.till, &site.url, till.terminal, &till.activation_code.0, KeySource::File).await?;
         let code = &desk.activation_code.0;
         self.desk = Some(activate(&site.desk, &site.url, desk.terminal, code, KeySource::File).await?);
-        let mut arguments = child_arguments(&site.desk, "desk", ProcessOptions::default());
-        arguments.insert(3, "serve".to_owned());
-        self.launch_with("desk", arguments);
+        if !self.simulate {
+            let mut arguments = child_arguments(&site.desk, "desk", ProcessOptions::default());
+            arguments.insert(3, "serve".to_owned());
+            self.launch_with("desk", arguments);
+        }
         self.launch("terminal");
         let at = AtTerminal::new(&site.till)?;
         self.until("terminal", async || {
@@ -248,6 +252,9 @@ impl<'a> Processes<'a> {
         })
         .await?;
         self.tell(screen, "terminal", "run/terminal.sock, activated with a key that it made itself")?;
+        if self.simulate {
+            return Ok(());
+        }
         self.tell(screen, "verifier", "run/verifier.sock, reader: synthetic fingers")?;
         let desk_url = site.desk.run("desk.url");
         self.until("desk", async || desk_url.exists().then_some(())).await?;
@@ -260,7 +267,10 @@ impl<'a> Processes<'a> {
     }
 
     fn launch(&mut self, name: &'static str) {
-        let arguments = child_arguments(&self.site.till, name, ProcessOptions::default());
+        let mut arguments = child_arguments(&self.site.till, name, ProcessOptions::default());
+        if self.simulate && name == "terminal" {
+            arguments.push("--simulate".to_owned());
+        }
         self.launch_with(name, arguments);
     }
 

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use selfsame_api::client::{Client, ClientError};
 use selfsame_api::payment::{NewPayment, Payment, PaymentStatus};
 use selfsame_api::problem::{Problem, ProblemCode};
+use selfsame_api::reversal::{NewReversal, Reversal};
 use selfsame_domain::money::Amount;
 use selfsame_domain::reference::Reference;
 
-use crate::connection::query_value;
+use crate::connection::{explain, query_value};
 use crate::output;
-use crate::till::order::Input;
+use crate::till::codes::Codes;
 
 /// Longest wait for one answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -169,17 +170,19 @@ impl Told {
 
 impl Register {
     /// Reads codes and charges them until the order has ended.
-    pub async fn charge_codes(&self, input: &mut Input) -> anyhow::Result<OrderResult> {
+    pub async fn charge_codes(&self, codes: &mut Codes) -> anyhow::Result<OrderResult> {
         let mut last = OrderResult::new(Ending::NotPaid, "no payment code was read");
         for codes_read in 1..=CODES_MAX {
-            let Some(line) = input.line("payment code: ")? else { break };
-            // People group digits; scanners do not.
-            let digits: String = line.chars().filter(|character| !matches!(character, ' ' | '-')).collect();
-            let code = zeroize::Zeroizing::new(digits);
-            if code.is_empty() {
-                break;
-            }
-            last = OrderResult { codes_read, ..self.charge(&code).await };
+            let Some(read) = codes.next()? else { break };
+            last = match read {
+                Ok(code) => OrderResult { codes_read, ..self.charge(code.expose()).await },
+                // Seen here already, so that nothing but a code ever leaves the till.
+                Err(refused) => OrderResult {
+                    codes_read,
+                    code: Some(ProblemCode::CodeMalformed.as_str().to_owned()),
+                    ..OrderResult::new(Ending::NotPaid, refused.to_string())
+                },
+            };
             if !last.wants_another_code() {
                 break;
             }
@@ -189,7 +192,7 @@ impl Register {
     }
 
     /// Charges a code. Answers `Unknown` only after trying for some seconds to find out; waits for a payer who is asked.
-    async fn charge(&self, code: &str) -> OrderResult {
+    pub async fn charge(&self, code: &str) -> OrderResult {
         let mut certain = Instant::now();
         let mut told = self.post(code).await;
         let mut noted = String::new();
@@ -219,6 +222,12 @@ impl Register {
                 other => other,
             };
         }
+    }
+
+    /// Makes the order unpaid for ever: a payment of it is given back, and none can come any more.
+    pub async fn reverse(&self) -> anyhow::Result<Reversal> {
+        let new = NewReversal { order_ref: self.order_ref.clone() };
+        self.client.post("/v1/reversals", &new, ANSWER_TIMEOUT).await.map_err(explain)
     }
 
     async fn post(&self, code: &str) -> Told {

@@ -47,7 +47,11 @@ pub fn has_browser() -> bool {
 async fn open(processes: &Processes, changes: &[(&str, &str)]) -> Value {
     let path = processes.site().join("selfsame.toml");
     let mut text = std::fs::read_to_string(&path).expect("the till's settings");
-    for (before, after) in [("# listen = \"127.0.0.1:8705\"", "listen = \"127.0.0.1:0\"")].iter().chain(changes) {
+    // Not port 0: the page has to find the terminal again after its restart.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listen = format!("listen = \"{}\"", free.local_addr().expect("an address"));
+    drop(free);
+    for (before, after) in [("# listen = \"127.0.0.1:8705\"", listen.as_str())].iter().chain(changes) {
         assert!(text.contains(before), "the settings have no `{before}`");
         text = text.replace(before, after);
     }
@@ -124,4 +128,10 @@ async fn payers_are_recognised_by_their_face_and_go_on_when_the_camera_does_not(
     }
     site["people"] = json!(people);
     run("face", &site).await;
+    let path = processes.site().join("selfsame.toml");
+    let text = std::fs::read_to_string(&path).expect("the settings");
+    std::fs::write(&path, text.replace("colour_flash = false", "colour_flash = true")).expect("they can be changed");
+    processes.kill("server").await;
+    processes.ready().await;
+    run("colours", &site).await;
 }

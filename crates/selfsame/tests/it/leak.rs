@@ -83,6 +83,15 @@ async fn a_payment_leaves_nothing_personal_in_logs_and_files() {
         let opened = site.open_capturing(&identifier).await;
         site.submit(&opened, &[press(8, 2_000 + site.next())]).await.ok(200);
     }
+    let (pin, wrong_pin) = ("830917465028", "830917465029");
+    let set = site.operator.put(&format!("/v1/accounts/{}/pin", payer.account), &json!({ "pin": pin })).await;
+    assert_eq!(set.status, 204);
+    for (identifier, typed) in
+        [(payer.by_phone(), wrong_pin), (payer.by_member_number(), pin), (payer.by_last4(), pin)]
+    {
+        let body = json!({ "request_ref": site.reference(), "instead_of": "finger", "identifier": identifier, "pin": typed });
+        site.till.post("/v1/pin-verifications", &body).await;
+    }
     let passed = site.pass(&payer).await;
     let digits = [site.digits(&passed).await, site.digits(&passed).await];
     site.charge("o-1", 2_000, &digits[1]).await.refused(402, "payment_declined");
@@ -113,6 +122,8 @@ async fn a_payment_leaves_nothing_personal_in_logs_and_files() {
         ("first name", "Zephyrine".into()),
         ("phone", phone.into()),
         ("member number", member_number.into()),
+        ("PIN", pin.into()),
+        ("wrong PIN", wrong_pin.into()),
         ("operator key", secrets.operator_key.0.clone().into()),
         ("merchant key", secrets.merchant_key.0.clone().into()),
         ("activation code", secrets.till.activation_code.0.clone().into()),

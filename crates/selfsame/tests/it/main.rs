@@ -3,12 +3,14 @@
 
 mod caller;
 mod device;
+mod endurance;
 mod payer;
 mod site;
 
 mod account;
 mod audit;
 mod authentication;
+mod c_interface;
 mod camera;
 mod certificate;
 mod consent;
@@ -33,6 +35,7 @@ mod race;
 mod reach;
 mod refusal;
 mod register;
+mod simulator;
 mod standing;
 mod terminal;
 mod token;

@@ -79,12 +79,13 @@ fn every_problem_code_is_in_the_document() {
 }
 
 #[test]
-fn the_tables_of_the_interfaces_page_are_the_present_ones() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/interface.md");
-    let page = std::fs::read_to_string(&path).expect("the page is there");
+fn the_tables_of_the_interfaces_pages_are_the_present_ones() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let read = |page| std::fs::read_to_string(docs.join(page)).expect("the page is there");
+    let pages = [read("interface.md"), read("conformance.md")].concat();
     for (name, table) in selfsame_terminal::interface_tables() {
         let marked = format!("<!-- begin generated: {name} -->\n\n{table}\n<!-- end generated -->");
-        assert!(page.contains(&marked), "table `{name}` is out of date: run `cargo xtask openapi`");
+        assert!(pages.contains(&marked), "table `{name}` is out of date: run `cargo xtask openapi`");
     }
 }
 

@@ -30,7 +30,7 @@ fn installed(name: &str, wanted_by_ci: bool) -> bool {
 }
 
 /// Changes lines of the settings, and lets a process start with them.
-async fn change(processes: &Processes, changes: &[(&str, String)], restarted: &[&str]) {
+pub async fn change(processes: &Processes, changes: &[(&str, String)], restarted: &[&str]) {
     let path = processes.site().join("selfsame.toml");
     let mut text = std::fs::read_to_string(&path).expect("the settings");
     for (before, after) in changes {

@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use self::camera::{Camera, Wanted};
 use self::files::PictureFiles;
 use self::reader::Reader;
+use crate::simulator::Simulator;
 
 /// One frame of a sample. Wiped when dropped; never printed.
 pub struct SampleFrame {
@@ -79,6 +80,9 @@ pub enum CaptureError {
     /// The capture was given up.
     #[error("the capture was given up")]
     GivenUp,
+    /// The simulated camera is gone.
+    #[error("the simulated camera was unplugged")]
+    Unplugged,
     /// No source for this modality is configured.
     #[error("this terminal has nothing that captures a {0}")]
     NoSource(Modality),
@@ -97,6 +101,8 @@ pub enum CaptureSource {
     Posted(Camera),
     /// Picture files in the order of their names. Test sites only.
     File(PictureFiles),
+    /// What the simulator's scenario says. Test sites only.
+    Scripted(Simulator),
 }
 
 impl CaptureSource {
@@ -108,13 +114,16 @@ impl CaptureSource {
             CaptureSource::Browser(_) => "browser",
             CaptureSource::Posted(_) => "posted",
             CaptureSource::File(_) => "file",
+            CaptureSource::Scripted(_) => "scripted",
         }
     }
 
     /// What it captures.
     pub fn modality(&self) -> Modality {
         match self {
-            CaptureSource::External(_) | CaptureSource::Synthetic(_) => Modality::Finger,
+            CaptureSource::External(_) | CaptureSource::Synthetic(_) | CaptureSource::Scripted(_) => {
+                Modality::Finger
+            }
             CaptureSource::Browser(_) | CaptureSource::Posted(_) => Modality::Face,
             CaptureSource::File(files) => files.modality(),
         }
@@ -125,9 +134,10 @@ impl CaptureSource {
         match self {
             CaptureSource::External(_) => SensorGrade::Finger,
             CaptureSource::Browser(_) => SensorGrade::Rgb,
-            CaptureSource::Synthetic(_) | CaptureSource::Posted(_) | CaptureSource::File(_) => {
-                SensorGrade::Simulated
-            }
+            CaptureSource::Synthetic(_)
+            | CaptureSource::Posted(_)
+            | CaptureSource::File(_)
+            | CaptureSource::Scripted(_) => SensorGrade::Simulated,
         }
     }
 
@@ -144,6 +154,7 @@ impl CaptureSource {
                 camera.next(Wanted { challenge, taken: None, frames: self.frames() }, guide).await
             }
             CaptureSource::File(files) => files.next(),
+            CaptureSource::Scripted(simulator) => simulator.capture().await,
         }
     }
 
@@ -175,7 +186,7 @@ impl CaptureSource {
             CaptureSource::External(reader) => reader.driver_routes(),
             CaptureSource::Synthetic(reader) => reader.press_routes(),
             CaptureSource::Browser(camera) | CaptureSource::Posted(camera) => camera.routes(),
-            CaptureSource::File(_) => Router::new(),
+            CaptureSource::File(_) | CaptureSource::Scripted(_) => Router::new(),
         }
     }
 }

@@ -150,6 +150,10 @@ pub(super) async fn page_only(State(door): State<Arc<Door>>, request: Request, n
         return Problem::new(ProblemCode::Unauthenticated).into_response();
     }
     let response = next.run(request).await;
+    let media_type = response.headers().get(header::CONTENT_TYPE);
+    if media_type.is_none_or(|media_type| media_type != "text/event-stream") {
+        return response;
+    }
     let replaced = Box::pin(async move {
         let _ = opened.changed().await;
     });

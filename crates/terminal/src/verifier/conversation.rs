@@ -85,7 +85,7 @@ async fn converse(app: &App, run: &Run, wake: Wake, mut typed: Typed) -> Result<
     let by_register = wake.identifier.is_some();
     let mut given =
         Given { identifier: wake.identifier, by_register, rounds: 0, pin_entries: 0, guidance: None };
-    let mut changes = 0;
+    let (mut changes, mut declined) = (0, None);
     loop {
         let way = *ways.borrow_and_update();
         let going = async {
@@ -95,7 +95,11 @@ async fn converse(app: &App, run: &Run, wake: Wake, mut typed: Typed) -> Result<
             }
         };
         let verdict = tokio::select! {
-            verdict = going => verdict?,
+            concluded = going => match (concluded, declined.take()) {
+                // Somebody who was not recognised has gone: that is what it came to.
+                (Err(Broken::Absent), Some(verdict)) => return Ok(verdict),
+                (concluded, _) => concluded?,
+            },
             Ok(()) = ways.changed(), if changes < CHANGES_MAX => {
                 // What was begun at the server ends when the next verification begins there.
                 changes += 1;
@@ -107,6 +111,7 @@ async fn converse(app: &App, run: &Run, wake: Wake, mut typed: Typed) -> Result<
             return Ok(verdict);
         }
         given.guidance = Some(NOT_RECOGNISED);
+        declined = Some(verdict);
         run.way.send_replace(Way::Pin);
     }
 }

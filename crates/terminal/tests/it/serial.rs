@@ -158,3 +158,29 @@ async fn a_line_that_cannot_be_set_is_refused_by_name() {
         assert!(told.starts_with(&format!("section [register.serial]: {name}")), "{told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_was_given_up_is_opened_again_though_its_cable_never_went() {
+    let (mut till, device) = cable();
+    let registers = line(settings(&device)).await;
+    // Nobody reads: at some point no more fits in between.
+    let mut fitted = 0;
+    while registers.deliver(RegisterKind::Serial, CODE).await.is_ok() {
+        fitted += 1;
+        assert!(fitted < 10_000, "no system keeps so much");
+    }
+    // The till wakes up.
+    let (sender, bytes) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while till.read_exact(&mut byte).is_ok() && sender.send(byte[0]).is_ok() {}
+    });
+    until(&registers, RegisterState::Ready).await;
+    let next = "989990009990009990";
+    registers.deliver(RegisterKind::Serial, next).await.expect("the port is open again");
+    let expected = format!("{next}\r").into_bytes();
+    let mut read = Vec::new();
+    while !read.ends_with(&expected) {
+        read.push(bytes.recv_timeout(PATIENCE).expect("the next code comes whole"));
+    }
+}
