@@ -41,10 +41,11 @@ function plain(name, schema, indent) {
 
 const list = (item) => (item.includes(' | ') ? `(${item})[]` : `${item}[]`);
 
+// Not `Record`: a schema may be called so.
 const map = (schema, indent) =>
-  typeof schema.additionalProperties === 'object' ? `Record<string, ${type(schema.additionalProperties, indent)}>`
-  : schema.additionalProperties === false ? 'Record<string, never>'
-  : 'Record<string, unknown>';
+  typeof schema.additionalProperties === 'object' ? `{ [key: string]: ${type(schema.additionalProperties, indent)} }`
+  : schema.additionalProperties === false ? '{ [key: string]: never }'
+  : '{ [key: string]: unknown }';
 
 function object(schema, indent) {
   const required = new Set(schema.required ?? []);
@@ -55,7 +56,7 @@ function object(schema, indent) {
       : ['?', union(type(field, inner).split(' | ').filter((part) => part !== 'null'))];
     return `${comment(field.description ?? field.oneOf?.[0]?.description, inner)}${inner}${identifier(name)}${mark}: ${text};`;
   });
-  return fields.length === 0 ? 'Record<string, never>' : `{\n${fields.join('\n')}\n${indent}}`;
+  return fields.length === 0 ? '{ [key: string]: never }' : `{\n${fields.join('\n')}\n${indent}}`;
 }
 
 const comment = (text, indent) =>

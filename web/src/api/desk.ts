@@ -116,7 +116,7 @@ export type Payment = {
   /** The terminal that issued the code. */
   terminal?: string;
   /** Stages of this request, in microseconds; empty for replays and look-ups. */
-  timings: Record<string, number>;
+  timings: { [key: string]: number };
 };
 
 /** Where a payment stands. */

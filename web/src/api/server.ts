@@ -352,7 +352,7 @@ export type Health = {
   /** What it can capture; empty while its verification program does not answer. */
   modalities: string[];
   /** Verifications since it started, by outcome. */
-  outcomes: Record<string, number>;
+  outcomes: { [key: string]: number };
   /** What keeps it from its work. */
   reasons: Reason[];
   /** Ways to the register. */
@@ -408,7 +408,7 @@ export type LastOutcome = {
 /** `GET /v1/ledger/rows`: rows of the ledger in order, in the form of the export. */
 export type LedgerRows = {
   /** The rows. */
-  data: Record<string, unknown>[];
+  data: { [key: string]: unknown }[];
   /** Whether there are later ones. */
   has_more: boolean;
   /** Ask for rows `after` this for the next page; absent if this page is empty. */
@@ -494,7 +494,7 @@ export type NewAccount = {
 };
 
 /** `POST /v1/terminals/{id}/activation-code`: a further one-time code. The key in use works until the terminal is activated with the code. */
-export type NewActivationCode = Record<string, never>;
+export type NewActivationCode = { [key: string]: never };
 
 /** `POST /v1/adjustments` (operator). Names an account or a merchant. */
 export type NewAdjustment = {
@@ -760,7 +760,7 @@ export type Payment = {
   /** The terminal that issued the code. */
   terminal?: string;
   /** Stages of this request, in microseconds; empty for replays and look-ups. */
-  timings: Record<string, number>;
+  timings: { [key: string]: number };
 };
 
 /** A code, with its digits, shown to the terminal this once. */
@@ -906,7 +906,7 @@ export type Samples = {
   /** How it was captured; authenticated together with the frames. */
   sensor_grade: string;
   /** The terminal's stages so far, in microseconds. */
-  timings?: Record<string, number>;
+  timings?: { [key: string]: number };
 };
 
 /** A sealed frame with the facts about it that stay in the clear (and are authenticated). */
@@ -1112,7 +1112,7 @@ export type Verification = {
   /** The terminal. */
   terminal: string;
   /** Stages in microseconds, the terminal's and the matcher's. */
-  timings: Record<string, number>;
+  timings: { [key: string]: number };
 };
 
 /** Money of one account in one currency. */

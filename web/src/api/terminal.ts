@@ -49,16 +49,26 @@ export type CurrentHandover = {
   register?: RegisterKind;
 };
 
+/** How long things take, in milliseconds. */
+export type Delays = {
+  /** How long the other payer of `busy` stays. 0 to 60,000. */
+  busy_ms?: number;
+  /** The payer, for each step: typing, presenting finger or face, cancelling. 0 to 60,000. */
+  payer_ms?: number;
+  /** Each answer of the server in `server_slow`. 0 to 1,800. */
+  server_ms?: number;
+};
+
 /** `GET /v1/diagnostics`. */
 export type Diagnostics = {
   /** Times within which things must happen, in milliseconds. */
-  budgets_ms: Record<string, number>;
+  budgets_ms: { [key: string]: number };
   /** By how much this machine's clock is corrected, in milliseconds. */
   clock_correction_ms: number;
   /** The latest sessions, newest first. */
   latest: SessionDiagnostics[];
   /** Sessions of the last 24 hours by outcome. */
-  outcomes: Record<string, number>;
+  outcomes: { [key: string]: number };
   /** The payment server's address. */
   server: string;
   /** What the payment server said last over the channel: `active`, `locked`, `retired`; absent while it is not connected. */
@@ -75,6 +85,9 @@ export type Diagnostics = {
 
 /** Whom to look at. */
 export type ErrorClass = "integration" | "payer" | "device" | "network" | "server";
+
+/** What a register must see of the hand-over of a pass. */
+export type ExpectedHandover = "none" | "code" | "code_on_second_try" | "uncertain_then_code";
 
 /** Everything that keeps a verification from its conclusion. */
 export type FailureCode = "payer_absent" | "caller_gone" | "verifier_unavailable" | "verifier_lost" | "capture_unavailable" | "image_invalid" | "seal_broken" | "clock_skew" | "terminal_not_active" | "signer_unavailable" | "journal_unwritable" | "internal" | "server_unreachable" | "server_unavailable" | "matcher_unavailable" | "matcher_busy" | "code_issue_failed" | "register_missing" | "num_lock_off" | "handover_failed" | "handover_uncertain" | "refused_by_server";
@@ -165,6 +178,16 @@ export type NewPairing = {
   name: string;
 };
 
+/** `POST /v1/simulator`: what happens to the verifications that begin from now on. */
+export type NewScenario = {
+  /** How long things take; absent: as usual. */
+  delays?: Delays;
+  /** For how many verifications, 1 to 1,000,000; then `pass` again. Absent: until another one is chosen. */
+  repeat?: number;
+  /** Which scenario. */
+  scenario: Scenario;
+};
+
 /** `POST /v1/verifications`: a payment operation request. */
 export type NewSession = {
   /** How long it may take, 1,000 to 180,000; absent: what the operator has set, 60,000 unless that is changed. */
@@ -253,14 +276,14 @@ export type Payment = {
   /** The terminal that issued the code. */
   terminal?: string;
   /** Stages of this request, in microseconds; empty for replays and look-ups. */
-  timings: Record<string, number>;
+  timings: { [key: string]: number };
 };
 
 /** Where a payment stands. */
 export type PaymentStatus = "succeeded" | "pending" | "requires_action" | "canceled" | "expired" | "reversed";
 
 /** `POST /v1/prepare`: the till expects a payer soon, for example because the first item was scanned. */
-export type Prepare = Record<string, never>;
+export type Prepare = { [key: string]: never };
 
 /** A problem document. */
 export type Problem = {
@@ -289,6 +312,30 @@ export type ProblemCode = "invalid_request" | "wrong_id_kind" | "idempotency_key
 
 /** What keeps a terminal from its work. */
 export type Reason = "verifier_unavailable" | "capture_unavailable" | "disk_full" | "clock_skew" | "register_unavailable" | "server_unreachable";
+
+/** `GET /v1/simulator/record`: the latest calls, the oldest first. */
+export type Record = {
+  /** The calls. */
+  data: RecordedCall[];
+};
+
+/** A request of the register and what it got. Without secrets: of a code's digits only the last four, of identifiers and PINs nothing. */
+export type RecordedCall = {
+  /** The answer; absent if it was no JSON, for example a stream. */
+  answer?: unknown;
+  /** When it came. */
+  at: string;
+  /** How long the answer took, in milliseconds. */
+  duration_ms: number;
+  /** The HTTP method. */
+  method: string;
+  /** Path and query. */
+  path: string;
+  /** The body; absent if there was none or it was no JSON. */
+  request?: unknown;
+  /** The HTTP status. */
+  status: number;
+};
 
 /** A paired register, as the terminal lists it. */
 export type Register = {
@@ -322,6 +369,25 @@ export type RegisterState = "ready" | "missing";
 export type Registers = {
   /** All of them, oldest first. */
   data: Register[];
+};
+
+/** What happens to a verification at a simulated terminal. */
+export type Scenario = "pass" | "pass_after_hint" | "not_recognised" | "ambiguous" | "liveness_fail" | "payer_walks_away" | "payer_cancels" | "camera_unplugged" | "server_down" | "server_slow" | "answer_lost_after_issue" | "handover_stuck" | "busy" | "clock_skew";
+
+/** A scenario, and what a register must see of it. */
+export type ScenarioDescription = {
+  /** The session's error. `payer_absent` is missing when the caller's own deadline comes first. */
+  error?: FailureCode;
+  /** What comes of the hand-over. */
+  handover: ExpectedHandover;
+  /** What happens at the terminal. */
+  happens: string;
+  /** How the session ends; always in this way. */
+  outcome: Outcome;
+  /** What a good register does. */
+  register: string;
+  /** Which one. */
+  scenario: Scenario;
 };
 
 /** A secret that is shown once, never printed, and wiped when it is dropped. */
@@ -358,7 +424,7 @@ export type Session = {
   /** Where it stands. */
   state: SessionState;
   /** Stages in microseconds. */
-  timings: Record<string, number>;
+  timings: { [key: string]: number };
 };
 
 /** How a session went. */
@@ -372,7 +438,7 @@ export type SessionDiagnostics = {
   /** The session; its id carries the time of its beginning. */
   session: string;
   /** Stages in microseconds. */
-  timings: Record<string, number>;
+  timings: { [key: string]: number };
 };
 
 /** Why a session was not concluded. */
@@ -387,6 +453,14 @@ export type SessionError = {
 
 /** Where a session stands. `done` is final. */
 export type SessionState = "waking" | "awaiting_identifier" | "capturing" | "awaiting_pin" | "verifying" | "done";
+
+/** `GET /v1/simulator`. */
+export type SimulatorState = {
+  /** What happens to the next verification. */
+  next: NewScenario;
+  /** All that can be chosen. */
+  scenarios: ScenarioDescription[];
+};
 
 /** What became of a code at the till: for the terminal's screen, after the amount is known. */
 export type TerminalPayment = {
@@ -444,7 +518,7 @@ export type VerifierDiagnostics = {
   /** How long it took to answer, in microseconds. */
   answered_us: number;
   /** What it counts since it started. */
-  counters: Record<string, number>;
+  counters: { [key: string]: number };
   /** Kinds of sources. */
   sources: string[];
 };
@@ -463,6 +537,9 @@ export interface Operations {
   'POST /v1/prepare': { body: Prepare; answer: undefined };
   'GET /v1/registers': { body: undefined; answer: Registers };
   'POST /v1/registers/{id}/unpair': { body: undefined; answer: undefined };
+  'GET /v1/simulator': { body: undefined; answer: SimulatorState };
+  'POST /v1/simulator': { body: NewScenario; answer: SimulatorState };
+  'GET /v1/simulator/record': { body: undefined; answer: Record };
   'GET /v1/terminal': { body: undefined; answer: TerminalStatus };
   'POST /v1/verifications': { body: NewSession; answer: Session };
   'GET /v1/verifications/{id}': { body: undefined; answer: Session };
