@@ -66,9 +66,8 @@ impl Policy {
              require-trusted-types-for 'script'; trusted-types svelte-trusted-html"
         );
         let camera = if self.camera { "(self)" } else { "()" };
-        let features = format!(
-            "camera={camera}, microphone=(), geolocation=(), payment=(), usb=(), serial=()"
-        );
+        let features =
+            format!("camera={camera}, microphone=(), geolocation=(), payment=(), usb=(), serial=()");
         let value = |text: &str| HeaderValue::from_str(text).expect("origins are ASCII");
         HeaderMap::from_iter([
             (header::CONTENT_SECURITY_POLICY, value(&content)),

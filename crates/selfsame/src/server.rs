@@ -124,7 +124,8 @@ fn origins(origins: Vec<String>) -> anyhow::Result<Vec<String>> {
     for origin in &origins {
         let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         let is_host = |rest: &str| {
-            let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte);
+            let known =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-:[]".contains(&byte);
             !rest.is_empty() && rest.bytes().all(known)
         };
         if !rest.is_some_and(is_host) {

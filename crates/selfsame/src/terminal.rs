@@ -165,9 +165,9 @@ fn verifier_arguments(site: &Site, process: ProcessOptions, page_origin: Option<
 /// The port for the payer's page, if the settings name one.
 async fn kiosk_access(site: &Site) -> anyhow::Result<Option<KioskAccess>> {
     let Some(address) = site.settings()?.kiosk.listen else { return Ok(None) };
-    let listening = Listening::on_loopback(address).await.with_context(|| {
-        format!("failed to listen on {address}, which `listen` in section [kiosk] names")
-    })?;
+    let listening = Listening::on_loopback(address)
+        .await
+        .with_context(|| format!("failed to listen on {address}, which `listen` in section [kiosk] names"))?;
     Ok(Some(KioskAccess { listening, file: site.kiosk() }))
 }
 

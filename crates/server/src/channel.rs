@@ -159,7 +159,8 @@ async fn undo_until(
     payment: &Payment,
     undo_minutes: &mut HashMap<MerchantId, u32>,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let whole = payment.status == Status::Succeeded && payment.returned_minor == 0 && payment.frozen_minor == 0;
+    let whole =
+        payment.status == Status::Succeeded && payment.returned_minor == 0 && payment.frozen_minor == 0;
     let Some(merchant) = payment.merchant.filter(|_| whole) else { return Ok(None) };
     let minutes = match undo_minutes.get(&merchant) {
         Some(minutes) => *minutes,

@@ -304,7 +304,8 @@ impl Server {
             app.channels.close();
             let _ = stop.send(());
         };
-        let serving = axum::serve(self.listener, router.into_make_service_with_connect_info::<SocketAddr>()).with_graceful_shutdown(signal);
+        let serving = axum::serve(self.listener, router.into_make_service_with_connect_info::<SocketAddr>())
+            .with_graceful_shutdown(signal);
         let drained = async {
             let _ = stopped.await;
             tokio::time::sleep(DRAIN).await;

@@ -142,7 +142,8 @@ fn set_cookie(page: Page, https: bool, token: &str, age: Option<u64>) -> [(Heade
 fn token_hashes(page: Page, headers: &HeaderMap) -> impl Iterator<Item = [u8; 32]> + '_ {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let ours = pairs.filter(move |(name, _)| [true, false].iter().any(|tls| *name == cookie_name(page, *tls)));
+    let ours =
+        pairs.filter(move |(name, _)| [true, false].iter().any(|tls| *name == cookie_name(page, *tls)));
     ours.take(2).map(|(_, token)| Sha256::digest(token.as_bytes()).into())
 }
 
@@ -280,7 +281,8 @@ mod tests {
 
     #[test]
     fn ten_wrong_keys_of_one_address_are_the_last_for_a_minute() {
-        let (wrong, here, there) = (WrongKeys::default(), "192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let (wrong, here, there) =
+            (WrongKeys::default(), "192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         for _ in 0..WRONG_KEYS_MAX {
             assert_eq!(wrong.wait(here, at(100)), None);
             wrong.count(here, at(100));
@@ -321,14 +323,19 @@ mod tests {
         assert_eq!(asked(Method::POST, &[page, host]), foreign);
         assert_eq!(asked(Method::DELETE, &[page, host]), foreign);
         assert_eq!(asked(Method::GET, &[page, host, ("sec-fetch-site", "same-site")]), foreign);
-        for elsewhere in ["http://pay.example:8701", "http://evil.example", "null", "", "ftp://pay.example:8700"] {
+        for elsewhere in
+            ["http://pay.example:8701", "http://evil.example", "null", "", "ftp://pay.example:8700"]
+        {
             assert_eq!(asked(Method::POST, &[page, host, ("origin", elsewhere)]), foreign, "{elsewhere}");
             assert_eq!(asked(Method::GET, &[page, host, ("origin", elsewhere)]), foreign, "{elsewhere}");
         }
         assert_eq!(asked(Method::POST, &[page, host, own, own]), foreign);
         assert_eq!(asked(Method::POST, &[page, own]), foreign);
         assert_eq!(asked(Method::POST, &[host, own]), Err(ProblemCode::InvalidRequest));
-        assert_eq!(asked(Method::POST, &[("selfsame-page", "console"), host, own]), Err(ProblemCode::InvalidRequest));
+        assert_eq!(
+            asked(Method::POST, &[("selfsame-page", "console"), host, own]),
+            Err(ProblemCode::InvalidRequest)
+        );
     }
 
     #[test]

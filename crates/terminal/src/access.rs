@@ -172,7 +172,8 @@ pub(crate) async fn enter(
 
 /// Whether a browser asks before it lets a page of elsewhere call.
 pub(crate) fn asks_first(request: &Request) -> bool {
-    request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+    request.method() == Method::OPTIONS
+        && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 /// The answer, which the page from elsewhere that was let in may read.

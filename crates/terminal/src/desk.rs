@@ -93,8 +93,7 @@ pub async fn run_desk(
         gate: Gate::new("http", &loopback_names(address), address.port(), &config.origins),
         current: Mutex::new(None),
     });
-    let drivers =
-        desk.sources.iter().fold(Router::new(), |router, source| router.merge(source.routes()));
+    let drivers = desk.sources.iter().fold(Router::new(), |router, source| router.merge(source.routes()));
     let page = page_routes(&desk);
     tokio::select! {
         served = async { axum::serve(listener, with_fallbacks(drivers)).await } => {
@@ -202,10 +201,15 @@ async fn status(State(desk): State<App>) -> Json<DeskStatus> {
 /// Takes samples for an enrolment and sends them. A capture that is going on ends.
 #[utoipa::path(post, path = "/v1/captures", tag = "desk", request_body = NewCapture,
     responses((status = 200, body = OpenedCapture), (status = "4XX", body = Problem)))]
-async fn create(State(desk): State<App>, Json(new): Json<NewCapture>) -> Result<Json<OpenedCapture>, Problem> {
+async fn create(
+    State(desk): State<App>,
+    Json(new): Json<NewCapture>,
+) -> Result<Json<OpenedCapture>, Problem> {
     let enrolment = new.enrolment;
     if enrolment.nonce.is_none() || enrolment.state != EnrolmentState::Capturing {
-        return Err(Problem::new(ProblemCode::InvalidState).detail("this enrolment does not wait for samples"));
+        return Err(
+            Problem::new(ProblemCode::InvalidState).detail("this enrolment does not wait for samples")
+        );
     }
     let source = desk.sources.iter().find(|source| source.modality() == enrolment.modality).cloned();
     let source = source.ok_or_else(|| {

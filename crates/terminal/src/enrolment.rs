@@ -40,17 +40,21 @@ pub async fn take_samples(
     let mut samples = Vec::with_capacity(wanted);
     let mut taken: Vec<Pose> = Vec::new();
     for number in 1..=wanted {
-        tell(number, match source.modality() {
-            Modality::Finger => "no_finger",
-            Modality::Face => next_turn(&taken).map_or("no_face", Turn::as_str),
-        });
+        tell(
+            number,
+            match source.modality() {
+                Modality::Finger => "no_finger",
+                Modality::Face => next_turn(&taken).map_or("no_face", Turn::as_str),
+            },
+        );
         let guide = |guidance: Option<&'static str>| {
             if let Some(guidance) = guidance {
                 tell(number, guidance);
             }
         };
         let capture = source.capture_for_enrolment(&taken, guide);
-        let captured = tokio::time::timeout(SAMPLE_TIMEOUT, capture).await.map_err(|_| TakeError::TimedOut)??;
+        let captured =
+            tokio::time::timeout(SAMPLE_TIMEOUT, capture).await.map_err(|_| TakeError::TimedOut)??;
         // Of a face one frame is enrolled per pose: the best, which comes first.
         let best = captured.into_iter().next();
         taken.extend(best.as_ref().and_then(|frame| frame.pose));

@@ -173,7 +173,11 @@ pub(crate) async fn run_with(
 }
 
 /// Serves the payer's page on its port, if there is one, for as long as the process runs.
-fn serve_page(access: Option<KioskAccess>, kiosk: Option<Arc<Kiosk>>, app: &App) -> impl Future<Output = ()> + use<> {
+fn serve_page(
+    access: Option<KioskAccess>,
+    kiosk: Option<Arc<Kiosk>>,
+    app: &App,
+) -> impl Future<Output = ()> + use<> {
     let serving = access.zip(kiosk).map(|(access, kiosk)| {
         let router = with_fallbacks(kiosk::router(&kiosk, app)).layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
         serve(access.listening.listener, None, router.with_state(app.clone()))

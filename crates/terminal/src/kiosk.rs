@@ -24,13 +24,11 @@ use selfsame_api::kiosk::{
     KioskConfirmation, KioskHandover, KioskIdentifier, KioskKey, KioskOpening, KioskPayment, KioskSession,
     KioskView, KioskWay, MORE_TIME_MS, OfSession,
 };
-use selfsame_api::payment::{Payment, PayerUndo};
+use selfsame_api::payment::{PayerUndo, Payment};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, Query};
 use selfsame_api::verification::FlashChallenge;
-use selfsame_api::verifier::{
-    CameraWish, ChangeWay, FrameAnswer, MoreTime, PadInput, PageAddress, PinInput,
-};
+use selfsame_api::verifier::{CameraWish, ChangeWay, FrameAnswer, MoreTime, PadInput, PageAddress, PinInput};
 use selfsame_domain::id::SessionId;
 use selfsame_domain::time::Timestamp;
 use selfsame_pages::Policy;
@@ -159,7 +157,11 @@ pub(crate) fn router(kiosk: &Arc<Kiosk>, app: &App) -> Router<App> {
 }
 
 /// The page's content policy names the port of the verification program, which may be another one after its restart.
-async fn know_camera(State((kiosk, app)): State<(Arc<Kiosk>, App)>, request: Request, next: Next) -> Response {
+async fn know_camera(
+    State((kiosk, app)): State<(Arc<Kiosk>, App)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let (_, page) = app.checkup.look().await;
     *lock(&kiosk.camera) = page.map(|page| page.url);
     next.run(request).await
@@ -228,7 +230,8 @@ fn shown(entered: &Entered) -> Option<KioskSession> {
     );
     let passed = session.outcome == Some(Outcome::Passed) && lock(&entered.pass).is_some();
     // What goes back to the caller, the caller asks for.
-    let by_button = entered.plan.mode == HandoverMode::OnRequest && entered.plan.register != RegisterKind::Return;
+    let by_button =
+        entered.plan.mode == HandoverMode::OnRequest && entered.plan.register != RegisterKind::Return;
     Some(KioskSession {
         id: session.id,
         modality,

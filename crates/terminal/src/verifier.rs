@@ -23,7 +23,8 @@ use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, Query, bind_unix, with_fallbacks};
 use selfsame_api::verification::Verification;
 use selfsame_api::verifier::{
-    CancelWake, ChangeWay, MoreTime, PadInput, PageAddress, PinInput, Progress, Verdict, VerifierStatus, Wake, Way,
+    CancelWake, ChangeWay, MoreTime, PadInput, PageAddress, PinInput, Progress, Verdict, VerifierStatus,
+    Wake, Way,
 };
 use selfsame_domain::account::{Identifier, IdentifierKind};
 use selfsame_domain::clock::Clock;
@@ -284,7 +285,8 @@ async fn pin(State(app): State<App>, Json(input): Json<PinInput>) -> Result<Stat
     }
     // Here and not at the server: what cannot be right costs no try.
     let invalid = |error: &dyn std::fmt::Display| Problem::new(ProblemCode::InvalidRequest).detail(error);
-    let given = Identifier::parse(input.identifier.kind, &input.identifier.value).map_err(|error| invalid(&error))?;
+    let given =
+        Identifier::parse(input.identifier.kind, &input.identifier.value).map_err(|error| invalid(&error))?;
     if given.kind() == IdentifierKind::PhoneLast4 {
         return Err(invalid(&"with a PIN the identifier is a whole `phone` or `member_number`"));
     }

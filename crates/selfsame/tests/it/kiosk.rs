@@ -130,7 +130,8 @@ async fn payers_are_recognised_by_their_face_and_go_on_when_the_camera_does_not(
     run("face", &site).await;
     let path = processes.site().join("selfsame.toml");
     let text = std::fs::read_to_string(&path).expect("the settings");
-    std::fs::write(&path, text.replace("colour_flash = false", "colour_flash = true")).expect("they can be changed");
+    std::fs::write(&path, text.replace("colour_flash = false", "colour_flash = true"))
+        .expect("they can be changed");
     processes.kill("server").await;
     processes.ready().await;
     run("colours", &site).await;

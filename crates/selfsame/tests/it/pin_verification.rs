@@ -41,7 +41,11 @@ async fn number_and_pin_pass_without_consent_or_template_and_pay_within_limits_o
     site.top_up(&payer.account, 2_000).await;
     for identifier in [payer.by_member_number(), payer.by_phone()] {
         let passed = site.by_pin(&identifier, PIN).await;
-        assert_eq!((&passed["state"], &passed["sensor_grade"]), (&json!("passed"), &json!("pin")), "{passed}");
+        assert_eq!(
+            (&passed["state"], &passed["sensor_grade"]),
+            (&json!("passed"), &json!("pin")),
+            "{passed}"
+        );
         assert_eq!(passed["payer_display"], "A***");
         assert!(passed.get("nonce").is_none() && passed.get("challenge").is_none());
     }
@@ -110,7 +114,10 @@ async fn what_cannot_be_right_costs_nothing_and_a_desk_does_not_verify_payers() 
     let payer = site.person(1).await;
     site.set_pin(&payer).await;
     let refused = async |identifier: &Value, pin: &str| {
-        site.till.post("/v1/pin-verifications", &site.pin_body(identifier, pin)).await.refused(400, "invalid_request");
+        site.till
+            .post("/v1/pin-verifications", &site.pin_body(identifier, pin))
+            .await
+            .refused(400, "invalid_request");
     };
     refused(&payer.by_last4(), PIN).await;
     refused(&payer.by_phone(), "12").await;

@@ -29,10 +29,21 @@ impl Browser {
 
     /// A second tab, or somebody who copied the cookie.
     fn again(&self) -> Self {
-        Self { http: self.http.clone(), base: self.base.clone(), page: self.page, cookie: self.cookie.clone() }
+        Self {
+            http: self.http.clone(),
+            base: self.base.clone(),
+            page: self.page,
+            cookie: self.cookie.clone(),
+        }
     }
 
-    async fn send_from(&mut self, method: Method, path: &str, body: Option<Value>, from: From<'_>) -> (u16, Value) {
+    async fn send_from(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        from: From<'_>,
+    ) -> (u16, Value) {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         for (name, value) in
             [("selfsame-page", from.page), ("origin", from.origin), ("sec-fetch-site", from.fetch_site)]
@@ -90,7 +101,8 @@ async fn a_key_is_shown_once_and_the_page_has_its_rights_until_it_signs_out() {
     assert_eq!(till.send(Method::POST, "/v1/payments", Some(order)).await.0, 201);
     assert_eq!(till.send(Method::GET, "/v1/payments?order_ref=T1", None).await.1["status"], "succeeded");
     // What the key may not, the page may not.
-    let top_up = json!({ "top_up_ref": "t", "account": payer, "amount": { "minor": 200, "currency": "EUR" } });
+    let top_up =
+        json!({ "top_up_ref": "t", "account": payer, "amount": { "minor": 200, "currency": "EUR" } });
     assert_eq!(till.send(Method::POST, "/v1/top-ups", Some(top_up)).await.1["code"], "forbidden");
 
     let mut copied = till.again();
@@ -140,7 +152,8 @@ async fn pages_from_elsewhere_cannot_use_a_sign_in() {
         assert_eq!((status, &problem["code"]), (403, &json!("foreign_origin")));
     }
     // A form of another page can send the cookie at most, and no header.
-    let (status, _) = till.send_from(Method::POST, "/v1/reversals", reversal.clone(), From { page: None, ..good }).await;
+    let (status, _) =
+        till.send_from(Method::POST, "/v1/reversals", reversal.clone(), From { page: None, ..good }).await;
     assert_eq!(status, 401);
     assert_eq!(till.send_from(Method::POST, "/v1/reversals", reversal, good).await.0, 201);
     // Nor does a page from elsewhere hear that it might.
@@ -184,7 +197,9 @@ async fn a_sign_in_outlives_the_server_and_not_its_key() {
     let site = site.another_server(10).await;
     till.base = site.base.clone();
     assert_eq!(till.who().await, 200);
-    let merchant = site.operator.post("/v1/merchants", json!({ "request_ref": "m", "name": "South", "store_name": "S" }));
+    let merchant = site
+        .operator
+        .post("/v1/merchants", json!({ "request_ref": "m", "name": "South", "store_name": "S" }));
     let merchant = merchant.await.expect(201);
     let mut other = Browser::at(&site, "till");
     assert_eq!(other.sign_in(merchant["key"].as_str().unwrap()).await.1["merchant_name"], "South");
@@ -236,9 +251,12 @@ async fn one_key_is_signed_in_at_so_many_tills_at_most() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_desk_finds_people_and_what_they_agreed_to() {
     let site = Site::start().await;
-    for (number, phone) in [("M-1", "+44 20 7946 0142"), ("M-2", "+49 170 555 0142"), ("M-3", "+44 20 7946 0199")] {
+    for (number, phone) in
+        [("M-1", "+44 20 7946 0142"), ("M-2", "+49 170 555 0142"), ("M-3", "+44 20 7946 0199")]
+    {
         let name = format!("<img src=x onerror=alert(1)> {number}");
-        let body = json!({ "request_ref": number, "display_name": name, "phone": phone, "member_number": number });
+        let body =
+            json!({ "request_ref": number, "display_name": name, "phone": phone, "member_number": number });
         site.operator.post("/v1/accounts", body).await.expect(201);
     }
     let search = async |kind: &str, value: &str| {
@@ -252,7 +270,8 @@ async fn the_desk_finds_people_and_what_they_agreed_to() {
     assert_eq!(search("phone", "+442079460199").await.expect(200)["data"][0]["id"], json!(account));
     assert_eq!(search("member_number", "M-4").await.expect(200)["data"], json!([]));
     assert_eq!(search("phone_last4", "12").await.refusal(), (400, "invalid_request"));
-    let refused = site.merchant.post("/v1/accounts/search", json!({ "kind": "phone_last4", "value": "0142" })).await;
+    let refused =
+        site.merchant.post("/v1/accounts/search", json!({ "kind": "phone_last4", "value": "0142" })).await;
     assert_eq!(refused.refusal(), (403, "forbidden"));
 
     let texts = site.operator.get("/v1/consent-texts").await.expect(200);
@@ -260,7 +279,8 @@ async fn the_desk_finds_people_and_what_they_agreed_to() {
     assert_eq!(languages, [&json!("en"), &json!("zh-CN")]);
     let path = format!("/v1/accounts/{account}/consents");
     assert_eq!(site.operator.get(&path).await.expect(200)["data"], json!([]));
-    let consent = json!({ "account": account, "text_version": texts["data"][0]["version"], "language": "en" });
+    let consent =
+        json!({ "account": account, "text_version": texts["data"][0]["version"], "language": "en" });
     let consent = site.operator.post("/v1/consents", consent).await.expect(201);
     assert_eq!(site.operator.get(&path).await.expect(200)["data"], json!([consent]));
     let enrolments = format!("/v1/accounts/{account}/enrolments");
@@ -276,7 +296,9 @@ async fn pages_come_with_their_policy_and_nothing_may_be_inline_or_framed() {
         // A build without pages says so under the same policy.
         assert!([200, 503].contains(&answer.status().as_u16()));
         let policy = answer.headers()["content-security-policy"].to_str().unwrap();
-        for part in ["default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"] {
+        for part in
+            ["default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"]
+        {
             assert!(policy.contains(part), "{page}: {policy}");
         }
         assert!(!policy.contains("unsafe"), "{page}: {policy}");
