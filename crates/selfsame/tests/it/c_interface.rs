@@ -209,7 +209,6 @@ async fn a_program_in_c_is_paired_and_pays_over_the_loopback_port_and_over_tls()
         (workshop.example("call.c", Linked::Shared).await, workshop.example("pay.c", Linked::Shared).await);
     let processes = Processes::start().await;
     let changes = [
-        ("# listen = \"127.0.0.1:8701\"", "listen = \"127.0.0.1:0\"".to_owned()),
         ("# listen_lan = \"0.0.0.0:8702\"", "listen_lan = \"127.0.0.1:0\"".to_owned()),
         ("names = []", "names = [\"127.0.0.1\"]".to_owned()),
     ];

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::processes::{PATIENCE, Processes};
-use crate::reach::{pair_by_hand, with_loopback};
+use crate::reach::{loopback, pair_by_hand};
 
 /// The port, as whoever knows a token or none.
 struct Caller {
@@ -69,7 +69,7 @@ fn routes() -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_register_sees_its_own_sessions_and_strangers_none() {
     let processes = Processes::start().await;
-    let url = with_loopback(&processes).await;
+    let url = loopback(&processes);
     let stranger = Caller { url: url.clone(), token: None };
     assert_eq!(stranger.post("/v1/pairings", &json!({ "name": "Till" })).await.1["code"], "pairing_closed");
     let [(one, _), (two, second)] = [("Till 1", 0), ("Till 2", 0)].map(|(name, _)| (name, url.clone()));
@@ -155,8 +155,8 @@ async fn each_register_sees_its_own_sessions_and_strangers_none() {
 async fn foreign_names_foreign_pages_and_giant_bodies_are_refused_by_name() {
     let processes = Processes::start().await;
     let origins = ("origins = []", "origins = [\"https://pos.example\"]".to_owned());
-    crate::reach::change(&processes, &[origins], &[]).await;
-    let url = with_loopback(&processes).await;
+    crate::reach::change(&processes, &[origins], &["terminal"]).await;
+    let url = loopback(&processes);
     let paired = pair_by_hand(&processes, &url, "Till 1").await;
     let till = Caller { url: url.clone(), token: Some(paired.token.0.clone()) };
     let code = async |request: reqwest::RequestBuilder| {
