@@ -22,7 +22,7 @@ fn checkout() -> PathBuf {
 }
 
 /// Whether browser, Node, the packages of the pages and the built pages are there. CI has to have them.
-fn has_browser() -> bool {
+pub fn has_browser() -> bool {
     let runs = |program: &str| {
         let found = std::process::Command::new(program).arg("--version").output();
         found.is_ok_and(|output| output.status.success())

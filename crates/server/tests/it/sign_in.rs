@@ -286,3 +286,22 @@ async fn the_desk_finds_people_and_what_they_agreed_to() {
     let enrolments = format!("/v1/accounts/{account}/enrolments");
     assert_eq!(site.operator.get(&enrolments).await.expect(200)["data"], json!([]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_come_with_their_policy_and_nothing_may_be_inline_or_framed() {
+    let site = Site::start().await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    for page in ["till", "desk"] {
+        let answer = http.get(format!("{}/{page}", site.base)).send().await.unwrap();
+        // A build without pages says so under the same policy.
+        assert!([200, 503].contains(&answer.status().as_u16()));
+        let policy = answer.headers()["content-security-policy"].to_str().unwrap();
+        for part in
+            ["default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"]
+        {
+            assert!(policy.contains(part), "{page}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{page}: {policy}");
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
+    }
+}

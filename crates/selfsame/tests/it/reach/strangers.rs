@@ -155,7 +155,7 @@ async fn each_register_sees_its_own_sessions_and_strangers_none() {
 async fn foreign_names_foreign_pages_and_giant_bodies_are_refused_by_name() {
     let processes = Processes::start().await;
     let origins = ("origins = []", "origins = [\"https://pos.example\"]".to_owned());
-    crate::reach::change(&processes, &[origins], &[]).await;
+    crate::reach::change(&processes, &[origins], &["terminal"]).await;
     let url = loopback(&processes);
     let paired = pair_by_hand(&processes, &url, "Till 1").await;
     let till = Caller { url: url.clone(), token: Some(paired.token.0.clone()) };
