@@ -1,10 +1,11 @@
-//! `cargo xtask gadget`: the registers that type and write, on a real kernel's USB gadget, in an emulated machine.
+//! `cargo xtask gadget`: the registers that type and write, on a real kernel's USB gadget, and the camera that is opened
+//! without a browser, in an emulated machine.
 //!
 //! No kernel of a developer's machine or of CI has a USB device controller. Debian's has an emulated one, `dummy_hcd`,
 //! whose host side is the same kernel: what the terminal writes into `/dev/hidg0` comes out as key presses of a USB
-//! keyboard. QEMU runs it by emulating the processor (never KVM: a guest that hangs in the hypervisor looks like a
-//! defect of ours). The checks are `crates/terminal/examples/gadget_guest.rs`; what is fetched and built lies in
-//! target/gadget and is used again.
+//! keyboard. Its camera is `vivid`, which shows a test picture. QEMU runs it by emulating the processor (never KVM: a guest
+//! that hangs in the hypervisor looks like a defect of ours). The checks are `crates/terminal/examples/gadget_guest`; what
+//! is fetched and built lies in target/gadget and is used again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,6 +28,7 @@ const INIT: &str = "xtask/gadget/init.sh";
 /// The guest's checks: an example of this package.
 const PACKAGE: &str = "selfsame-terminal";
 const GUEST: &str = "gadget_guest";
+const FEATURES: &str = "v4l2";
 
 /// Naming the target keeps `+crt-static` away from build scripts and procedural macros.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -46,6 +48,7 @@ const MODULES: &[&str] = &[
     "cdc_acm",
     "evdev",
     "uinput",
+    "vivid",
 ];
 
 /// Programs, and the Debian packages that have them.
@@ -196,7 +199,17 @@ fn fetch(folder: &Path, steps: &mut Steps) -> Result<()> {
 /// The checks as one static executable: there is no library in the guest.
 fn build_guest(steps: &mut Steps) -> Result<PathBuf> {
     let mut build = cargo();
-    build.args(["build", "--package", PACKAGE, "--example", GUEST, "--target", TARGET]);
+    build.args([
+        "build",
+        "--package",
+        PACKAGE,
+        "--example",
+        GUEST,
+        "--features",
+        FEATURES,
+        "--target",
+        TARGET,
+    ]);
     build.env("RUSTFLAGS", "-C target-feature=+crt-static");
     steps.run("build the checks, static", &mut build)?;
     // Cargo's target folder, wherever it is: we lie in <target>/<profile>.

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::failure::FailureCode;
 use crate::interface::Outcome;
+use crate::verifier::CameraStatus;
 
 /// Sessions that are told of one by one.
 pub const LATEST_SESSIONS: usize = 20;
@@ -49,6 +50,9 @@ pub struct VerifierDiagnostics {
     pub sources: Vec<String>,
     /// What it counts since it started.
     pub counters: BTreeMap<String, u64>,
+    /// The camera that it opens itself, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraStatus>,
     /// How long it took to answer, in microseconds.
     pub answered_us: u64,
 }

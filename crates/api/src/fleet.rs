@@ -52,6 +52,7 @@ macro_rules! reasons {
 reasons! {
     VerifierUnavailable = "verifier_unavailable", "The verification program does not answer; it is being started again.";
     CaptureUnavailable = "capture_unavailable", "The verification program has neither reader nor camera: see `selfsame.toml`.";
+    CameraUnavailable = "camera_unavailable", "The camera is missing, in use by another program, or gives nothing: see `selfsame doctor`. Who needs no camera can be verified.";
     DiskFull = "disk_full", "There is no room for the journal: make some.";
     ClockSkew = "clock_skew", "This machine's clock is too far from the server's to be corrected: set it.";
     RegisterUnavailable = "register_unavailable", "The way to the register by default is not there: payers can be verified, and their codes go out when it is plugged in.";

@@ -2,6 +2,7 @@
 //! wakes the program; pad and reader bring what the payer gives.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use selfsame_domain::challenge::Challenge;
 use selfsame_domain::id::{SessionId, VerificationId};
@@ -162,13 +163,79 @@ pub struct CameraWish {
 pub struct VerifierStatus {
     /// What it can capture.
     pub modalities: Vec<Modality>,
-    /// Kinds of sources, in the order of the modalities: `external`, `synthetic`, `browser`, `posted` or `file`.
+    /// Kinds of sources, in the order of the modalities: `external`, `synthetic`, `browser`, `posted`, `v4l2` or `file`.
     pub sources: Vec<String>,
     /// Counters since it started: samples taken, sessions ended by outcome.
     pub counters: BTreeMap<String, u64>,
+    /// The camera that the program opens itself, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub camera: Option<CameraStatus>,
     /// Where a page reaches it, if one may.
     #[serde(default)]
     pub page: Option<PageAddress>,
+}
+
+macro_rules! camera_states {
+    // `$text` is a token and not a literal, so that the OpenAPI document sees through it.
+    ($($name:ident = $text:tt, $fault:literal, $meaning:literal;)*) => {
+        /// Where a camera stands that the verification program opens itself.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        pub enum CameraState { $(#[doc = $meaning] #[serde(rename = $text)] $name,)* }
+
+        impl CameraState {
+            /// All of them, in the order of the documentation.
+            pub const ALL: &[CameraState] = &[$(CameraState::$name,)*];
+
+            /// The stable code on the wire.
+            pub fn as_str(self) -> &'static str {
+                match self { $(CameraState::$name => $text,)* }
+            }
+
+            /// Whether nobody can be looked at with it, and somebody must see to it.
+            pub fn is_fault(self) -> bool {
+                match self { $(CameraState::$name => $fault,)* }
+            }
+
+            /// What it means and what to do.
+            pub fn meaning(self) -> &'static str {
+                match self { $(CameraState::$name => $meaning,)* }
+            }
+        }
+    };
+}
+
+camera_states! {
+    Off = "off", false, "Closed, its light is out: nobody is to be looked at.";
+    Opening = "opening", false, "Being opened.";
+    On = "on", false, "Open, and frames come.";
+    Missing = "missing", true, "There is no such device: plug it in, or set `device` in section [camera].";
+    Busy = "busy", true, "Another program uses it: close that one.";
+    Denied = "denied", true, "This program's user may not open it: put the user into the device's group, often `video`.";
+    Unsuitable = "unsuitable", true, "It is no camera, or gives no pictures of a kind and size that can be used.";
+    Silent = "silent", true, "It is open and gives no frames: plug it in again.";
+    Failed = "failed", true, "Its driver reports something else, see `detail`.";
+}
+
+impl fmt::Display for CameraState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How the camera fares that the verification program opens itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CameraStatus {
+    /// Where it stands.
+    pub state: CameraState,
+    /// What the operating system says, with a fault.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// What it gave when it was open last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = "MJPG 1280x720")]
+    pub format: Option<String>,
+    /// Frames since the program started.
+    pub frames: u64,
 }
 
 /// `POST /v1/frames?at_ms=..` with a JPEG body (`image/jpeg`): the camera's page offers a frame. `at_ms` counts from the
@@ -181,4 +248,18 @@ pub struct FrameAnswer {
     pub enough: bool,
     /// What the payer should do, e.g. `too_far`.
     pub guidance: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_of_a_camera_are_distinct_and_read_as_they_are_written() {
+        let mut seen = std::collections::HashSet::new();
+        for state in CameraState::ALL {
+            assert!(seen.insert(state.as_str()), "{state} twice");
+            assert_eq!(serde_json::to_string(state).unwrap(), format!("\"{state}\""));
+        }
+    }
 }

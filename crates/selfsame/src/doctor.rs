@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::output;
 use crate::sandbox::{self, Role, Sandbox};
-use crate::site::Site;
+use crate::site::{CameraSourceKind, Site};
 
 /// Look whether this machine is fit for its part of a site
 ///
-/// Tries the sandboxes of verification program and matcher from inside: what must work and what must be refused. Exit
+/// Tries the sandboxes of verification program and matcher from inside: what must work and what must be refused. With a
+/// camera that the program opens itself (`source = "v4l2"`), says what it offers and what of it would be taken. Exit
 /// code 1 if something came out differently, for example because the kernel is too old.
 #[derive(Args, Debug)]
 #[command(after_help = "Example:
@@ -91,11 +92,39 @@ impl Doctor {
                 print(name, &report)?;
             }
         }
+        if let Some(camera) = own_camera(site)? {
+            well &= camera.is_ok();
+            if self.json {
+                let (Ok(told) | Err(told)) = &camera;
+                reports.insert(
+                    "camera".to_owned(),
+                    serde_json::json!({ "usable": camera.is_ok(), "told": told }),
+                );
+            } else {
+                let (mark, told) = camera.map_or_else(|told| ("!!", told), |told| ("ok", told));
+                output::line(format_args!("camera:\n  {mark} {told}"))?;
+            }
+        }
         if self.json {
             output::json(&reports)?;
         }
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// What the camera offers that the verification program opens itself, or why it cannot be used.
+fn own_camera(site: &Site) -> anyhow::Result<Option<Result<String, String>>> {
+    let camera = site.settings()?.camera;
+    if camera.source != CameraSourceKind::V4l2 {
+        return Ok(None);
+    }
+    #[cfg(all(feature = "v4l2", target_os = "linux"))]
+    let told = selfsame_terminal::capture::v4l2::describe(&camera.device);
+    #[cfg(not(all(feature = "v4l2", target_os = "linux")))]
+    let told: Result<String, &str> =
+        Err("this program was built without the feature `v4l2`, or not for Linux");
+    let device = camera.device.display();
+    Ok(Some(told.map(|told| format!("{device}: {told}")).map_err(|told| format!("{device}: {told}"))))
 }
 
 fn probe(site: &Site, name: &str, port: u16) -> anyhow::Result<Report> {

@@ -20,7 +20,7 @@ use selfsame_terminal::device::DeviceIdentity;
 use serde::Serialize;
 
 use crate::models::models_folder;
-use crate::site::Site;
+use crate::site::{CameraSourceKind, Site};
 
 /// What of Landlock is asked for: files (Linux 5.13 and later) and TCP (6.7). Older kernels give less.
 const LANDLOCK: ABI = ABI::V5;
@@ -136,6 +136,10 @@ impl Allowed {
                 allowed.write.extend(settings.identity.pkcs11_paths);
                 allowed.read.extend(settings.capture.path);
                 allowed.read.extend(settings.camera.path);
+                if settings.camera.source == CameraSourceKind::V4l2 {
+                    // Of a device file this includes its own commands (ioctl) and mapping its memory.
+                    allowed.write.push(settings.camera.device);
+                }
                 allowed.connect.push(port_of(&identity.server)?);
                 allowed.bind.extend(settings.camera.listen.map(|address| address.port()));
             }
@@ -231,6 +235,18 @@ fn refuse_calls() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The camera's file, if the settings say that the verification program opens one.
+fn own_camera(site: &Site) -> Option<PathBuf> {
+    let camera = site.settings().ok()?.camera;
+    (camera.source == CameraSourceKind::V4l2).then_some(camera.device)
+}
+
+/// Whether a device file can be opened, and a command (ioctl) reaches its driver, which does not know this one.
+fn takes_commands(device: &Path) -> bool {
+    let opened = fs::OpenOptions::new().read(true).write(true).open(device);
+    opened.is_ok_and(|file| rustix::termios::tcgetattr(file).err() == Some(rustix::io::Errno::NOTTY))
+}
+
 /// What a process in the cage can and cannot do, tried out.
 #[derive(Debug, Serialize)]
 pub struct Attempt {
@@ -266,6 +282,9 @@ pub fn try_out(role: Role, site: &Site, listener: u16) -> Vec<Attempt> {
         attempt("listening on a port", false, std::net::TcpListener::bind("127.0.0.1:0").is_ok()),
         attempt("starting a program", false, std::process::Command::new("/bin/true").status().is_ok()),
     ];
+    if let Some(device) = own_camera(site).filter(|device| role == Role::Verifier && device.exists()) {
+        attempts.push(attempt("using the camera's file", true, takes_commands(&device)));
+    }
     let secrets = fs::read_dir(site.folder().join("secrets")).is_ok();
     attempts.push(attempt("reading the site's secrets", role == Role::Matcher, secrets));
     attempts

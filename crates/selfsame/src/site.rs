@@ -132,6 +132,7 @@ settings! {
     /// Settings of the camera.
     CameraSettings, camera {
         source: CameraSourceKind,
+        device: PathBuf,
         policy: CameraPolicyKind,
     } optional { path: PathBuf, listen: SocketAddr, }
 }
@@ -246,6 +247,8 @@ pub enum CameraSourceKind {
     None,
     /// A page posts frames of its camera.
     Browser,
+    /// A camera of this machine, without a browser.
+    V4l2,
     /// A test program posts pictures.
     Posted,
     /// Pictures from files.

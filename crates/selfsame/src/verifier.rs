@@ -1,5 +1,6 @@
 //! `selfsame verifier`: the verification program. The terminal starts it and wakes it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -11,6 +12,8 @@ use selfsame_terminal::capture::camera::Camera;
 use selfsame_terminal::capture::files::PictureFiles;
 use selfsame_terminal::capture::power::CameraPolicy;
 use selfsame_terminal::capture::reader::Reader;
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
+use selfsame_terminal::capture::v4l2::VideoCamera;
 use selfsame_terminal::device::DeviceIdentity;
 use selfsame_terminal::face::FaceFinder;
 use selfsame_terminal::{PageAccess, VerifierConfig, run_verifier};
@@ -82,7 +85,7 @@ pub fn capture_sources(site: &Site, identity: &DeviceIdentity) -> anyhow::Result
         if !source.grade().accepted_in(mode) {
             let (section, real) = match source.modality() {
                 Modality::Finger => ("capture", "external` and connect a reader"),
-                Modality::Face => ("camera", "browser` and open the terminal's page"),
+                Modality::Face => ("camera", "browser` and open the terminal's page, or `v4l2"),
             };
             bail!(
                 "`source = \"{}\"` in section [{section}] gives simulated samples, which a {} site refuses: set \
@@ -132,6 +135,7 @@ fn face_source(site: &Site, settings: &Settings) -> anyhow::Result<Option<Captur
         (CameraSourceKind::None, _) => return Ok(None),
         (CameraSourceKind::Browser, _) => CaptureSource::Browser(camera()?),
         (CameraSourceKind::Posted, _) => CaptureSource::Posted(camera()?),
+        (CameraSourceKind::V4l2, _) => own_camera(&settings.camera.device, camera)?,
         // Files carry their own resolution, in pixels of the face.
         (CameraSourceKind::File, Some(path)) => {
             CaptureSource::File(PictureFiles::open(path, Modality::Face, 0)?)
@@ -140,4 +144,23 @@ fn face_source(site: &Site, settings: &Settings) -> anyhow::Result<Option<Captur
             bail!("setting `path` in section [camera] is missing: `source = \"file\"` needs pictures")
         }
     }))
+}
+
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
+fn own_camera(
+    device: &Path,
+    camera: impl FnOnce() -> anyhow::Result<Camera>,
+) -> anyhow::Result<CaptureSource> {
+    Ok(CaptureSource::V4l2(VideoCamera::new(device, camera()?)))
+}
+
+#[cfg(not(all(feature = "v4l2", target_os = "linux")))]
+fn own_camera(
+    _device: &Path,
+    _camera: impl FnOnce() -> anyhow::Result<Camera>,
+) -> anyhow::Result<CaptureSource> {
+    bail!(
+        "`source = \"v4l2\"` in section [camera] needs a program that was built for Linux with the feature `v4l2` \
+         (`cargo build --release --features v4l2`): this one was not. Set `source = \"browser\"` and open the terminal's page"
+    )
 }

@@ -51,6 +51,7 @@ pub(crate) async fn look(
         verifier: status.map(|status| VerifierDiagnostics {
             sources: status.sources,
             counters: status.counters,
+            camera: status.camera,
             answered_us,
         }),
         outcomes,

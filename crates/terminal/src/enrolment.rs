@@ -37,6 +37,17 @@ pub async fn take_samples(
     wanted: usize,
     tell: impl Fn(usize, &'static str) + Send + Sync,
 ) -> Result<Vec<SampleFrame>, TakeError> {
+    tokio::select! {
+        samples = take_each(source, wanted, tell) => samples,
+        () = source.keep_on() => Err(CaptureError::GivenUp.into()),
+    }
+}
+
+async fn take_each(
+    source: &CaptureSource,
+    wanted: usize,
+    tell: impl Fn(usize, &'static str) + Send + Sync,
+) -> Result<Vec<SampleFrame>, TakeError> {
     let mut samples = Vec::with_capacity(wanted);
     let mut taken: Vec<Pose> = Vec::new();
     for number in 1..=wanted {

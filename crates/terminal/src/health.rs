@@ -43,6 +43,8 @@ struct Facts {
     connection: Connection,
     /// What the verification program can capture; `None`: it does not answer.
     modalities: Option<usize>,
+    /// The camera that it opens itself cannot be used.
+    lacks_camera: bool,
     is_busy: bool,
     is_in_maintenance: bool,
     clock_skew_ms: Option<i64>,
@@ -58,6 +60,9 @@ fn assess(facts: &Facts) -> (TerminalState, Vec<Reason>) {
         None => reasons.push(Reason::VerifierUnavailable),
         Some(0) => reasons.push(Reason::CaptureUnavailable),
         Some(_) => {}
+    }
+    if facts.lacks_camera {
+        reasons.push(Reason::CameraUnavailable);
     }
     if facts.journal_free_bytes.is_some_and(|free| free < JOURNAL_FREE_BYTES_MIN) {
         reasons.push(Reason::DiskFull);
@@ -137,6 +142,9 @@ impl Checkup {
     /// The same, with the way in to the verification program for a camera's page.
     pub(crate) async fn look(&self) -> (TerminalStatus, Option<PageAddress>) {
         let verifier: Result<VerifierStatus, _> = self.verifier.get("/v1/verifier", STATUS_TIMEOUT).await;
+        let verifier = verifier.ok();
+        let camera = verifier.as_ref().and_then(|found| found.camera.as_ref());
+        let lacks_camera = camera.is_some_and(|camera| camera.state.is_fault());
         let (modalities, page) = verifier.map_or((None, None), |found| (Some(found.modalities), found.page));
         let connection = self.connection.get();
         let registers = self.sessions.offers();
@@ -146,6 +154,7 @@ impl Checkup {
         let (state, reasons) = assess(&Facts {
             connection,
             modalities: modalities.as_ref().map(Vec::len),
+            lacks_camera,
             is_busy: self.sessions.is_busy(),
             is_in_maintenance: maintenance.is_some(),
             clock_skew_ms,
@@ -247,6 +256,7 @@ mod tests {
         Facts {
             connection: Connection::Open(Standing::Active),
             modalities: Some(1),
+            lacks_camera: false,
             is_busy: false,
             is_in_maintenance: false,
             clock_skew_ms: Some(3),
@@ -273,6 +283,11 @@ mod tests {
                 Facts { modalities: Some(0), ..well() },
                 TerminalState::Degraded,
                 vec![Reason::CaptureUnavailable],
+            ),
+            (
+                Facts { lacks_camera: true, ..well() },
+                TerminalState::Degraded,
+                vec![Reason::CameraUnavailable],
             ),
             (
                 Facts { journal_free_bytes: Some(0), ..well() },

@@ -33,6 +33,7 @@ use selfsame_domain::pin::Pin;
 use selfsame_domain::timing::Timings;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use self::conversation::verify;
 use self::run::{Run, Typed, WithoutServer};
@@ -105,8 +106,10 @@ pub async fn run_verifier(
         current: Mutex::new(None),
         counters: Mutex::new(BTreeMap::new()),
     };
-    let sources =
-        program.sources.iter().fold(program.power.routes(), |router, source| router.merge(source.routes()));
+    // A page beside a camera of ours has none to switch on: it would only find it busy.
+    let is_ours = program.sources.iter().any(|source| source.camera_status().is_some());
+    let power = if is_ours { CameraPower::new(CameraPolicy::Cold) } else { program.power.clone() };
+    let sources = program.sources.iter().fold(power.routes(), |router, source| router.merge(source.routes()));
     // What a page shows and takes. Waking and cancelling is the terminal's, and a PIN is not for a camera's page.
     let payer = Router::new().route("/v1/progress", get(progress)).route("/v1/identifier", post(identifier));
     let app = Arc::new(program);
@@ -119,7 +122,7 @@ pub async fn run_verifier(
         .route("/v1/way", post(change_way))
         .route("/v1/pin", post(pin))
         .route("/v1/more-time", post(more_time))
-        .with_state(app)
+        .with_state(app.clone())
         .merge(sources);
     let page = async {
         match config.page {
@@ -127,13 +130,38 @@ pub async fn run_verifier(
             None => std::future::pending().await,
         }
     };
+    let camera = switch_cameras(app.clone());
     // No draining: whoever waits here is told by the end of the connection, and nothing is written on this side.
     tokio::select! {
         served = async { axum::serve(listener, with_fallbacks(router)).await } => {
             served.map_err(TerminalError::Serve)
         }
         served = page => served.map_err(TerminalError::Serve),
+        () = camera => Ok(()),
         () = shutdown => Ok(()),
+    }
+}
+
+/// How often is looked whether a payer is being verified, while the program waits to be started anew.
+const IDLE_LOOK: Duration = Duration::from_millis(200);
+
+/// Opens and closes cameras that are this program's own. Ends, between two payers, when one was plugged in again that only a
+/// new program may open: the sandbox holds the device files that were there when it was made.
+async fn switch_cameras(app: App) {
+    if app.sources.is_empty() {
+        return std::future::pending().await;
+    }
+    let switched = app.sources.iter().map(|source| Box::pin(source.switch(app.power.wish())));
+    futures_util::future::select_all(switched).await;
+    tracing::warn!(
+        "the camera was plugged in again: this program ends and is started anew, to be allowed to open it"
+    );
+    let is_busy = || {
+        let current = lock(&app.current);
+        current.as_ref().is_some_and(|run| run.progress.borrow().state != SessionState::Done)
+    };
+    while is_busy() {
+        tokio::time::sleep(IDLE_LOOK).await;
     }
 }
 
@@ -143,6 +171,7 @@ async fn status(State(app): State<App>) -> Json<VerifierStatus> {
         sources: app.sources.iter().map(|source| source.name().to_owned()).collect(),
         counters: lock(&app.counters).clone(),
         page: app.page.clone(),
+        camera: app.sources.iter().find_map(CaptureSource::camera_status),
     })
 }
 
@@ -187,14 +216,15 @@ async fn wake(State(app): State<App>, Json(wake): Json<Wake>) -> Json<Progress> 
         give_up(&app, &earlier);
     }
     let task = tokio::spawn(verify(app.clone(), run.clone(), wake, typed));
-    *lock(&run.task) = Some(task.abort_handle());
+    *lock(&run.task) = Some(task);
     *current = Some(run);
     Json(first)
 }
 
-/// Ends a run that has no verdict yet, or the pass that it came to.
-fn give_up(app: &App, run: &Run) {
-    if let Some(task) = lock(&run.task).take() {
+/// Ends a run that has no verdict yet, or the pass that it came to. Answers its task, which is about to end.
+fn give_up(app: &App, run: &Run) -> Option<JoinHandle<()>> {
+    let task = lock(&run.task).take();
+    if let Some(task) = &task {
         // Dropping the capture's future frees the reader.
         task.abort();
     }
@@ -203,6 +233,7 @@ fn give_up(app: &App, run: &Run) {
     if let Some(verification) = opened {
         end_at_server(app.clone(), verification);
     }
+    task
 }
 
 /// Tells the server that no code will be asked for. If that does not arrive, the verification expires by itself.
@@ -244,7 +275,15 @@ async fn progress(State(app): State<App>, Query(after): Query<After>) -> Result<
 
 async fn cancel(State(app): State<App>, Json(cancel): Json<CancelWake>) -> Result<StatusCode, Problem> {
     let run = current(&app, cancel.session)?;
-    give_up(&app, &run);
+    if let Some(task) = give_up(&app, &run) {
+        // It was aborted, or has ended already.
+        let _ = task.await;
+    }
+    if !app.power.wish().borrow().on {
+        for source in &app.sources {
+            source.closed().await;
+        }
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 

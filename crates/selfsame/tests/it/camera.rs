@@ -14,13 +14,13 @@ use crate::processes::{Processes, program};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Last four digits of Eve and Finn, whom the demo enrols by the face of the first two people that can be used.
-const EVE: &str = "0123";
+pub const EVE: &str = "0123";
 const FINN: &str = "0155";
 
 /// People of whom Eve is one: the quality gate refuses few.
 const PEOPLE: usize = 4;
 
-async fn with_faces() -> Processes {
+pub async fn with_faces() -> Processes {
     let mut command = program();
     command.env("SELFSAME_MODELS", beside("SELFSAME_MODELS", "models"));
     command.env("SELFSAME_FACES", beside("SELFSAME_FACES", "faces"));

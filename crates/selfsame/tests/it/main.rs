@@ -26,6 +26,8 @@ mod kiosk;
 mod leak;
 mod ledger;
 mod openapi;
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
+mod own_camera;
 mod pages;
 mod payment;
 mod payment_code;

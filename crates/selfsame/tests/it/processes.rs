@@ -180,6 +180,13 @@ impl Processes {
 
     /// Changes lines of the till's settings, and lets the verification program start with them.
     pub async fn change_settings(&self, changes: &[(&str, &str)]) {
+        self.write_settings(changes);
+        self.kill("verifier").await;
+        self.ready().await;
+    }
+
+    /// Changes lines of the till's settings, for whatever starts from now on.
+    pub fn write_settings(&self, changes: &[(&str, &str)]) {
         let path = self.site().join("selfsame.toml");
         let mut text = std::fs::read_to_string(&path).expect("the till's settings");
         for (before, after) in changes {
@@ -187,8 +194,6 @@ impl Processes {
             text = text.replace(before, after);
         }
         std::fs::write(&path, text).expect("they can be changed");
-        self.kill("verifier").await;
-        self.ready().await;
     }
 
     pub async fn ready(&self) {
@@ -457,6 +462,19 @@ async fn verifier_and_matcher_can_do_their_work_and_nothing_else() {
         let field = |field: &str| status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim);
         assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), (Some("1"), Some("2")), "{name}");
     }
+    // Of the files in /dev it may use the camera that the settings name. Any device will do.
+    let using = async || {
+        let told = processes.run(&["doctor", "inside", "verifier", "1"], "").await.expect("it looks around");
+        let told: Value = serde_json::from_str(&told).expect("JSON");
+        let attempts = told["attempts"].as_array().expect("attempts").clone();
+        attempts.into_iter().find(|attempt| attempt["what"] == "using the camera's file")
+    };
+    assert_eq!(using().await, None);
+    processes.write_settings(&[
+        ("source = \"none\"", "source = \"v4l2\""),
+        ("device = \"/dev/video0\"", "device = \"/dev/full\""),
+    ]);
+    assert_eq!(using().await.expect("it is tried")["worked"], true);
 }
 
 #[tokio::test(flavor = "multi_thread")]

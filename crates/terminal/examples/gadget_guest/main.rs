@@ -1,7 +1,9 @@
 //! The checks of `cargo xtask gadget`, in the guest: codes go out by the terminal's registers, opened by the settings of a
 //! site, and are read where a till reads them, as key events and as bytes of a serial port. The gadget was made by
-//! `xtask/gadget/init.sh`; its other end is this same kernel. Each check is a line on the console that begins with `@`.
+//! `xtask/gadget/init.sh`; its other end is this same kernel. A virtual camera is opened as a real one. Each check is a line
+//! on the console that begins with `@`.
 
+mod camera;
 mod host;
 
 use std::fs;
@@ -17,6 +19,7 @@ use selfsame_terminal::register::{
 };
 use tokio::runtime::Runtime;
 
+use camera::Camera;
 use host::{Key, Keyboard, SerialPort, wait_for};
 
 /// The gadget's keyboard as the till's kernel names it: manufacturer and product. And the one of `uinput`.
@@ -262,10 +265,31 @@ fn check_all() -> Result<bool> {
     });
     checks.tell("serial, bound again: nothing late, next code whole", late_and_next);
     checks.tell("uinput, same machine, 8 ms", same_machine());
+
+    println!("@step looking into the camera");
+    check_camera(&mut checks)?;
     Ok(checks.passed)
 }
 
+fn check_camera(checks: &mut Checks) -> Result<()> {
+    let camera = Camera::new()?;
+    checks.tell("camera, what it offers", camera::described());
+    checks.tell("camera, on: frames in order", camera.on());
+    checks.tell("camera, a frame as JPEG", camera.picture());
+    checks.tell("camera, off: closed", camera.off());
+    checks.tell("camera, on again", camera.on_again());
+    checks.tell("camera, another program wants it: busy", camera.busy());
+    checks.tell("camera, unplugged: missing", camera.gone());
+    checks.tell("camera, plugged in: frames by itself", camera.back());
+    checks.tell("camera, unplugged while off, and plugged in", camera.gone_while_off());
+    checks.tell("camera, without the right to open it", camera::refused());
+    Ok(())
+}
+
 fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(camera::AS_STRANGER) {
+        return if camera::as_stranger().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     match check_all() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -1,6 +1,7 @@
 //! A camera. Its page posts frames while somebody is asked to look into it: `POST /v1/frames?at_ms=N` with a JPEG body
 //! (`image/jpeg`), answered by [`FrameAnswer`], or 409 `invalid_state` if nobody was asked, 400 or 413 if the frame
-//! cannot be read. The page sends the next frame when it has the answer to the one before.
+//! cannot be read. The page sends the next frame when it has the answer to the one before. A camera that this process
+//! opened itself (feature `v4l2`) offers its frames here as well.
 //!
 //! Frames are judged here, so that the payer hears at once what to do and only good ones travel: one face, near enough,
 //! lit and sharp. All frames of a sample show the face that was there first: if another one takes its place, the sample
@@ -22,6 +23,8 @@ use serde::Deserialize;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::{CaptureError, Sample, SampleFrame};
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
+use crate::face::JudgeError;
 use crate::face::{FaceFinder, Found};
 use crate::lock;
 
@@ -38,6 +41,10 @@ const OVERLAP_MIN: f32 = 0.3;
 /// Least angle between the poses of an enrolment here, in degrees. The matcher sees a frame that was cut and coded once
 /// more, whose pose is up to one and a half degrees another one (99 % of photos set into a camera's picture).
 const POSE_DIFFERENCE_DEG: u16 = POSE_DIFFERENCE_DEG_MIN + 2;
+
+/// So many frames in a row that cannot be read are no disturbance.
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
+const SPOILT_MAX: u32 = 10;
 
 /// Guidance when the colours were shown but not seen in every frame: the page begins them again.
 const START_AGAIN: &str = "start_again";
@@ -67,6 +74,8 @@ struct Waiting {
     frames: usize,
     kept: Vec<Kept>,
     last_ms: u32,
+    /// Frames since the last one that could be read.
+    spoilt: u32,
     guidance: watch::Sender<Option<&'static str>>,
     sample: oneshot::Sender<Sample>,
 }
@@ -108,6 +117,7 @@ impl Camera {
                 frames: wanted.frames,
                 kept: Vec::new(),
                 last_ms: 0,
+                spoilt: 0,
                 guidance,
                 sample: sender,
             });
@@ -136,6 +146,44 @@ impl Camera {
         captures.waiting.as_ref().map(|waiting| (waiting.number, waiting.taken.is_some()))
     }
 
+    /// Judges a frame of a camera that this process opened itself, on a thread of `runtime`. Left out, without a copy being
+    /// made of it, if nobody waits for one or the one before is being judged.
+    #[cfg(all(feature = "v4l2", target_os = "linux"))]
+    pub(super) fn offer(
+        &self,
+        runtime: &tokio::runtime::Handle,
+        at_ms: u32,
+        copy: impl FnOnce() -> super::v4l2::Picture,
+    ) {
+        let Some((number, with_pose)) = self.awaited() else { return };
+        let Ok(permit) = self.judging.clone().try_acquire_owned() else { return };
+        let (camera, picture) = (self.clone(), copy());
+        runtime.spawn_blocking(move || {
+            let _permit = permit;
+            let judged = picture.jpeg().map_err(JudgeError::from);
+            match judged.and_then(|jpeg| camera.finder.judge(&jpeg, with_pose)) {
+                Ok(judged) => {
+                    camera.take(number, at_ms, judged);
+                }
+                Err(error) => camera.spoil(number, &error),
+            }
+        });
+    }
+
+    /// Leaves a frame out that was disturbed on its way; the next one comes by itself. After too many in a row the capture is
+    /// given up, as a fault of ours: waiting longer would look as if the payer had not come.
+    #[cfg(all(feature = "v4l2", target_os = "linux"))]
+    fn spoil(&self, number: u64, error: &JudgeError) {
+        let mut captures = lock(&self.captures);
+        let Some(waiting) = captures.waiting.as_mut().filter(|waiting| waiting.number == number) else {
+            return;
+        };
+        if waiting.spoil() {
+            tracing::warn!(%error, "the camera's frames cannot be read");
+            captures.waiting = None;
+        }
+    }
+
     /// Takes a judged frame of the capture `number`.
     fn take(&self, number: u64, at_ms: u32, judged: Result<Found, &'static str>) -> FrameAnswer {
         let mut captures = lock(&self.captures);
@@ -159,7 +207,7 @@ impl Waiting {
             // The page began again.
             self.kept.clear();
         }
-        self.last_ms = at_ms;
+        (self.last_ms, self.spoilt) = (at_ms, 0);
         let found = match judged {
             Ok(found) => found,
             Err(guidance) => return (false, Some(guidance)),
@@ -193,6 +241,13 @@ impl Waiting {
             worst.map(|index| self.kept.remove(index));
         }
         (true, None)
+    }
+
+    /// Counts a frame that cannot be read; answers whether these are too many in a row.
+    #[cfg(all(feature = "v4l2", target_os = "linux"))]
+    fn spoil(&mut self) -> bool {
+        self.spoilt += 1;
+        self.spoilt >= SPOILT_MAX
     }
 
     /// What the person enrolled should do if the head is still held as in an earlier picture.
@@ -279,8 +334,8 @@ mod tests {
         let (sample, receiver) = oneshot::channel();
         let guidance = watch::Sender::new(None);
         let kept = Vec::new();
-        let (taken, last_ms) = (None, 0);
-        (Waiting { number: 1, challenge, taken, frames, kept, last_ms, guidance, sample }, receiver)
+        let (taken, last_ms, spoilt) = (None, 0, 0);
+        (Waiting { number: 1, challenge, taken, frames, kept, last_ms, spoilt, guidance, sample }, receiver)
     }
 
     fn delivered(waiting: Waiting, mut receiver: oneshot::Receiver<Sample>) -> Vec<(u32, u8)> {
@@ -380,5 +435,17 @@ mod tests {
         waiting.take(FLASH_SETTLE_MS, Ok(found(100.0, 40.0)));
         assert_eq!(waiting.take(end_ms, Ok(found(100.0, 40.0))), (false, Some(START_AGAIN)));
         assert!(waiting.kept.is_empty());
+    }
+
+    #[cfg(all(feature = "v4l2", target_os = "linux"))]
+    #[test]
+    fn frames_that_cannot_be_read_end_a_capture_only_if_none_between_them_can() {
+        let (mut waiting, _receiver) = waiting(3, None);
+        for _ in 1..SPOILT_MAX {
+            assert!(!waiting.spoil());
+        }
+        waiting.take(0, Err("no_face"));
+        assert!((1..SPOILT_MAX).all(|_| !waiting.spoil()));
+        assert!(waiting.spoil());
     }
 }

@@ -1,25 +1,32 @@
 //! Where samples come from: a reader or camera (a real one through its driver or page, or a simulated one), or files.
 //!
-//! A driver or page connects from outside, over the verification program's Unix socket; the routes are documented in
+//! A camera of this machine may be opened by the program itself (`v4l2`, where that was built in). Any other driver or page
+//! connects from outside, over the verification program's Unix socket; the routes are documented in
 //! [`reader`] and [`camera`]. One source a modality; what it delivers carries the source's grade.
 
 pub mod camera;
 pub mod files;
 pub mod power;
 pub mod reader;
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
+pub mod v4l2;
 
 use std::path::PathBuf;
 
 use axum::Router;
 use selfsame_api::sealing::{Frame, ImageFormat};
+use selfsame_api::verifier::{CameraState, CameraStatus, CameraWish};
 use selfsame_domain::challenge::Challenge;
 use selfsame_domain::enrolment::Pose;
 use selfsame_domain::sensor::{Modality, SensorGrade};
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use self::camera::{Camera, Wanted};
 use self::files::PictureFiles;
 use self::reader::Reader;
+#[cfg(all(feature = "v4l2", target_os = "linux"))]
+use self::v4l2::VideoCamera;
 use crate::simulator::Simulator;
 
 /// One frame of a sample. Wiped when dropped; never printed.
@@ -83,6 +90,19 @@ pub enum CaptureError {
     /// The simulated camera is gone.
     #[error("the simulated camera was unplugged")]
     Unplugged,
+    /// The camera cannot be used.
+    #[error("the camera `{device}` is {state}: {detail}")]
+    Camera {
+        /// Its file.
+        device: PathBuf,
+        /// What is the matter.
+        state: CameraState,
+        /// What the operating system says.
+        detail: String,
+    },
+    /// Colours are wanted that nobody shows.
+    #[error("`colour_flash` wants colours on a page that posts the camera's frames, `source = \"browser\"`")]
+    NoColours,
     /// No source for this modality is configured.
     #[error("this terminal has nothing that captures a {0}")]
     NoSource(Modality),
@@ -99,6 +119,9 @@ pub enum CaptureSource {
     Browser(Camera),
     /// Frames that a test program posts. Test sites only.
     Posted(Camera),
+    /// A camera of this machine.
+    #[cfg(all(feature = "v4l2", target_os = "linux"))]
+    V4l2(VideoCamera),
     /// Picture files in the order of their names. Test sites only.
     File(PictureFiles),
     /// What the simulator's scenario says. Test sites only.
@@ -113,6 +136,8 @@ impl CaptureSource {
             CaptureSource::Synthetic(_) => "synthetic",
             CaptureSource::Browser(_) => "browser",
             CaptureSource::Posted(_) => "posted",
+            #[cfg(all(feature = "v4l2", target_os = "linux"))]
+            CaptureSource::V4l2(_) => "v4l2",
             CaptureSource::File(_) => "file",
             CaptureSource::Scripted(_) => "scripted",
         }
@@ -125,6 +150,8 @@ impl CaptureSource {
                 Modality::Finger
             }
             CaptureSource::Browser(_) | CaptureSource::Posted(_) => Modality::Face,
+            #[cfg(all(feature = "v4l2", target_os = "linux"))]
+            CaptureSource::V4l2(_) => Modality::Face,
             CaptureSource::File(files) => files.modality(),
         }
     }
@@ -134,6 +161,8 @@ impl CaptureSource {
         match self {
             CaptureSource::External(_) => SensorGrade::Finger,
             CaptureSource::Browser(_) => SensorGrade::Rgb,
+            #[cfg(all(feature = "v4l2", target_os = "linux"))]
+            CaptureSource::V4l2(_) => SensorGrade::Rgb,
             CaptureSource::Synthetic(_)
             | CaptureSource::Posted(_)
             | CaptureSource::File(_)
@@ -151,6 +180,10 @@ impl CaptureSource {
         match self {
             CaptureSource::External(reader) | CaptureSource::Synthetic(reader) => reader.next().await,
             CaptureSource::Browser(camera) | CaptureSource::Posted(camera) => {
+                camera.next(Wanted { challenge, taken: None, frames: self.frames() }, guide).await
+            }
+            #[cfg(all(feature = "v4l2", target_os = "linux"))]
+            CaptureSource::V4l2(camera) => {
                 camera.next(Wanted { challenge, taken: None, frames: self.frames() }, guide).await
             }
             CaptureSource::File(files) => files.next(),
@@ -171,6 +204,11 @@ impl CaptureSource {
                 let wanted = Wanted { challenge: None, taken: Some(taken), frames: self.frames() };
                 camera.next(wanted, guide).await
             }
+            #[cfg(all(feature = "v4l2", target_os = "linux"))]
+            CaptureSource::V4l2(camera) => {
+                let wanted = Wanted { challenge: None, taken: Some(taken), frames: self.frames() };
+                camera.next(wanted, guide).await
+            }
             _ => self.capture(None, guide).await,
         }
     }
@@ -187,6 +225,46 @@ impl CaptureSource {
             CaptureSource::Synthetic(reader) => reader.press_routes(),
             CaptureSource::Browser(camera) | CaptureSource::Posted(camera) => camera.routes(),
             CaptureSource::File(_) | CaptureSource::Scripted(_) => Router::new(),
+            #[cfg(all(feature = "v4l2", target_os = "linux"))]
+            CaptureSource::V4l2(_) => Router::new(),
         }
+    }
+
+    /// How the camera fares that this program opens itself; `None` for any other source.
+    pub(crate) fn camera_status(&self) -> Option<CameraStatus> {
+        match self {
+            #[cfg(all(feature = "v4l2", target_os = "linux"))]
+            CaptureSource::V4l2(camera) => Some(camera.status()),
+            _ => None,
+        }
+    }
+
+    /// Opens and closes this program's own camera as is wished. Ends only if the program has to be started anew for a camera
+    /// that was plugged in again; never for any other source.
+    pub(crate) async fn switch(&self, wish: watch::Receiver<CameraWish>) {
+        match self {
+            #[cfg(all(feature = "v4l2", target_os = "linux"))]
+            CaptureSource::V4l2(camera) => camera.run(wish).await,
+            _ => {
+                drop(wish);
+                std::future::pending().await
+            }
+        }
+    }
+
+    /// Waits a moment until this program's own camera is closed, which nobody wishes on any more.
+    pub(crate) async fn closed(&self) {
+        match self {
+            #[cfg(all(feature = "v4l2", target_os = "linux"))]
+            CaptureSource::V4l2(camera) => camera.closed().await,
+            _ => {}
+        }
+    }
+
+    /// Keeps this program's own camera on for as long as this is awaited, where no terminal says when it is wanted. Ends
+    /// only if that has become impossible.
+    pub(crate) async fn keep_on(&self) {
+        let on = watch::Sender::new(CameraWish { sequence: 1, on: true });
+        self.switch(on.subscribe()).await;
     }
 }

@@ -1,6 +1,6 @@
-//! Whether the camera has to be on: the page that owns it asks. Off is the rule, so that people see by its light when they
-//! are looked at; on while a payer is verified by face, for a short time after a till has said that one comes, or always
-//! where the operator wants that.
+//! Whether the camera has to be on: the page that owns it asks, and this program opens its own by it. Off is the rule, so
+//! that people see by its light when they are looked at; on while a payer is verified by face, for a short time after a
+//! till has said that one comes, or always where the operator wants that.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -69,6 +69,11 @@ impl CameraPower {
             }
             changed
         });
+    }
+
+    /// What is wished, from now on.
+    pub(crate) fn wish(&self) -> watch::Receiver<CameraWish> {
+        self.wish.subscribe()
     }
 
     /// A payer comes soon.

@@ -61,7 +61,7 @@ impl Recorder {
 fn is_recorded(path: &str) -> bool {
     let below =
         |start: &&str| path.strip_prefix(*start).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    RECORDED.iter().any(|start| below(&start))
+    RECORDED.iter().any(below)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -14,7 +14,7 @@ use selfsame_domain::id::{SessionId, VerificationId};
 use selfsame_domain::timing::{Stage, Timings};
 use selfsame_domain::verification::Fault;
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::capture::CaptureError;
 use crate::lock;
@@ -33,7 +33,7 @@ pub(super) struct Run {
     pub(super) verification: Mutex<Option<VerificationId>>,
     /// Stages that the server has not been told yet.
     pub(super) untold: Mutex<Timings>,
-    pub(super) task: Mutex<Option<AbortHandle>>,
+    pub(super) task: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What a payer types, where the run takes it from.
