@@ -850,7 +850,7 @@ export type Readiness = {
 };
 
 /** What keeps a terminal from its work. */
-export type Reason = "verifier_unavailable" | "capture_unavailable" | "disk_full" | "clock_skew" | "register_unavailable" | "server_unreachable";
+export type Reason = "verifier_unavailable" | "capture_unavailable" | "camera_unavailable" | "disk_full" | "clock_skew" | "register_unavailable" | "server_unreachable";
 
 /** `GET /v1/receipts/{number}` (merchant). */
 export type Receipt = {

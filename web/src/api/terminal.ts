@@ -22,6 +22,21 @@ export type Board = {
   terminal: TerminalStatus;
 };
 
+/** Where a camera stands that the verification program opens itself. */
+export type CameraState = "off" | "opening" | "on" | "missing" | "busy" | "denied" | "unsuitable" | "silent" | "failed";
+
+/** How the camera fares that the verification program opens itself. */
+export type CameraStatus = {
+  /** What the operating system says, with a fault. */
+  detail?: string;
+  /** What it gave when it was open last. */
+  format?: string;
+  /** Frames since the program started. */
+  frames: number;
+  /** Where it stands. */
+  state: CameraState;
+};
+
 /** `POST /v1/verifications/{id}/cancel`. */
 export type Cancel = {
   /** Who cancelled. */
@@ -311,7 +326,7 @@ export type Problem = {
 export type ProblemCode = "invalid_request" | "wrong_id_kind" | "idempotency_key_not_supported" | "unauthenticated" | "signature_invalid" | "signature_expired" | "signature_replayed" | "payment_declined" | "forbidden" | "terminal_retired" | "terminal_locked" | "foreign_host" | "foreign_origin" | "pairing_closed" | "not_found" | "route_not_found" | "method_not_allowed" | "request_timeout" | "reference_conflict" | "order_reversed" | "order_closed" | "payment_expired" | "same_person" | "verification_required" | "invalid_state" | "busy" | "duplicate_biometric" | "duplicate_identifier" | "payload_too_large" | "unsupported_media_type" | "code_malformed" | "code_not_found" | "code_already_used" | "code_revoked" | "code_expired" | "currency_mismatch" | "parts_do_not_add_up" | "not_refundable" | "reversal_too_late" | "capture_above_hold" | "refund_above_paid" | "pin_required" | "pin_wrong" | "pin_locked" | "pin_missing" | "pin_weak" | "balance_out_of_range" | "nothing_to_settle" | "consent_missing" | "sensor_grade_refused" | "sample_rejected" | "activation_refused" | "register_not_configured" | "pairing_refused" | "certificate_name_refused" | "too_many_attempts" | "internal" | "unavailable" | "outcome_unknown" | "terminal_maintenance" | "matcher_unavailable" | "matcher_busy";
 
 /** What keeps a terminal from its work. */
-export type Reason = "verifier_unavailable" | "capture_unavailable" | "disk_full" | "clock_skew" | "register_unavailable" | "server_unreachable";
+export type Reason = "verifier_unavailable" | "capture_unavailable" | "camera_unavailable" | "disk_full" | "clock_skew" | "register_unavailable" | "server_unreachable";
 
 /** `GET /v1/simulator/record`: the latest calls, the oldest first. */
 export type Record = {
@@ -519,6 +534,8 @@ export type TerminalStatus = {
 export type VerifierDiagnostics = {
   /** How long it took to answer, in microseconds. */
   answered_us: number;
+  /** The camera that it opens itself, if there is one. */
+  camera?: CameraStatus;
   /** What it counts since it started. */
   counters: { [name: string]: number };
   /** Kinds of sources. */
