@@ -72,7 +72,7 @@ pub struct Seen {
 
 enum Listening {
     Lines(Input),
-    Scanner(Source),
+    Scanner(Box<Source>),
 }
 
 /// The till's scanner.
@@ -101,7 +101,7 @@ impl ScanOptions {
         let reading = KeyReading { decode: self.decode, layout: self.layout };
         let from = match &self.read {
             ReadFrom::Stdin => Listening::Lines(input),
-            device => Listening::Scanner(Source::open(device, reading, rules)?),
+            device => Listening::Scanner(Box::new(Source::open(device, reading, rules)?)),
         };
         let (prefix, scan_prefix) = (self.code_prefix, self.scan_prefix.clone());
         Ok(Codes { from, prefix, scan_prefix, seen: Vec::new() })
