@@ -119,8 +119,12 @@ fn every_reason_to_try_again_has_words_for_the_payer() {
 
 #[test]
 fn the_committed_documents_are_the_present_ones() {
-    let documents =
-        [("server", selfsame_server::openapi_json()), ("desk", selfsame_terminal::desk_openapi_json())];
+    let documents = [
+        ("server", selfsame_server::openapi_json()),
+        ("terminal", selfsame_terminal::openapi_json()),
+        ("desk", selfsame_terminal::desk_openapi_json()),
+        ("kiosk", selfsame_terminal::kiosk_openapi_json()),
+    ];
     for (name, present) in documents {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/openapi/{name}.json"));
         let committed = std::fs::read_to_string(&path).expect("it is committed");
