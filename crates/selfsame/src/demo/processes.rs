@@ -69,8 +69,8 @@ impl DemoSite {
         for site in [till, &desk] {
             site.create_folders()?;
         }
-        let ports =
-            Ports { server: free_port()?, terminal: free_port()?, desk: free_port()?, kiosk: free_port()? };
+        let [server, terminal, desk_port, kiosk, camera] = free_ports()?;
+        let ports = Ports { server, terminal, desk: desk_port, kiosk, camera };
         write_settings(till, &ports, Purpose::Till, faces)?;
         write_settings(&desk, &ports, Purpose::Desk, faces)?;
         let created = Init::for_tests().create(till).await?;
@@ -148,10 +148,17 @@ fn mark(folder: &Path) -> anyhow::Result<fs::File> {
     make().with_context(|| format!("failed to make the folder `{}`", folder.display()))
 }
 
-/// A port that nobody uses now. The server is told it by its settings, so that it comes back on the same one.
-fn free_port() -> anyhow::Result<u16> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).context("there is no free port on 127.0.0.1")?;
-    Ok(listener.local_addr().context("there is no free port on 127.0.0.1")?.port())
+/// Ports that nobody uses now. The programs are told them by their settings, so that they come back on the same ones.
+fn free_ports<const COUNT: usize>() -> anyhow::Result<[u16; COUNT]> {
+    // All are held until the last one is known, so that none comes twice.
+    let mut listeners = Vec::new();
+    let mut ports = [0; COUNT];
+    for port in &mut ports {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).context("there is no free port on 127.0.0.1")?;
+        *port = listener.local_addr().context("a port has no number")?.port();
+        listeners.push(listener);
+    }
+    Ok(ports)
 }
 
 /// Where the demo's programs listen on this machine.
@@ -161,8 +168,9 @@ struct Ports {
     terminal: u16,
     /// Camera and reader of the desk, for the desk's page.
     desk: u16,
-    /// The payer's page.
+    /// The payer's page, and the camera at the till. A page that is open finds them again after a restart.
     kiosk: u16,
+    camera: u16,
 }
 
 fn write_settings(
@@ -172,9 +180,9 @@ fn write_settings(
     faces: Option<&FaceData>,
 ) -> anyhow::Result<()> {
     let mut text = DEFAULT_SETTINGS.to_owned();
-    let Ports { server, terminal, desk, kiosk } = ports;
+    let Ports { server, terminal, desk, kiosk, camera } = ports;
     let pages = format!("terminals = [\"http://127.0.0.1:{terminal}\", \"http://127.0.0.1:{desk}\"]");
-    let camera = if purpose == Purpose::Desk { *desk } else { 0 };
+    let camera = if purpose == Purpose::Desk { desk } else { camera };
     for (default, wanted) in [
         ("listen = \"127.0.0.1:8700\"", format!("listen = \"127.0.0.1:{server}\"")),
         ("terminals = [\"http://127.0.0.1:8701\", \"http://127.0.0.1:8703\"]", pages),

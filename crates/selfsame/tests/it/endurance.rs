@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use selfsame_api::interface::{HandoverRequest, Outcome, Session, SessionState};
-use selfsame_sim::random::Random;
 use serde_json::json;
 
 use crate::processes::{PATIENCE, PAUSE, Processes};
@@ -133,15 +132,13 @@ async fn verifier_and_matcher_are_killed_at_random_and_no_request_is_without_an_
     let processes = Arc::new(Processes::start().await);
     let over = Arc::new(AtomicBool::new(false));
     let payers = tokio::spawn(pay_until(processes.clone(), over.clone()));
-    let seed = u64::from(std::process::id());
-    println!("seed {seed}");
-    let mut random = Random::new(seed);
+    let random = |below: u64| getrandom::u64().expect("random numbers") % below;
     for _ in 0..kills {
         // Some moment of somebody's verification.
-        for _ in 0..random.below(10) {
+        for _ in 0..random(10) {
             tokio::time::sleep(PAUSE).await;
         }
-        processes.kill(if random.below(2) == 0 { "verifier" } else { "matcher" }).await;
+        processes.kill(if random(2) == 0 { "verifier" } else { "matcher" }).await;
     }
     over.store(true, Ordering::Relaxed);
     let outcomes = payers.await.expect("every request has its outcome");
