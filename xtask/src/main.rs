@@ -1,10 +1,9 @@
-//! The tasks that README and CI call: `cargo xtask demo`, `test`, `torture`, `gadget`, `web`, `bench`,
+//! The tasks that README and CI call: `cargo xtask demo`, `test`, `torture`, `gadget`, `web`,
 //! `openapi`, `models`.
 //!
 //! Plain programs started one after the other; the state is in the file system, so each task can be run again. The
 //! tidy rules (who may import whom, documents that name real files, SQL subset) are ordinary tests in `tests/it`.
 
-mod bench;
 mod demo;
 mod gadget;
 mod models;
@@ -38,8 +37,6 @@ tasks:
   web              build the web pages (web/) and check their types and sizes: `cargo build`
                    embeds them. Needs Node 20.19 or newer with npm, and network the first
                    time. Without it the program works, and a page says how to build it.
-  bench            how fast the web pages are in chromium, against their budgets, on a quiet
-                   machine. Payments, faces and the terminal: `selfsame bench --help`.
   openapi          write the documents in docs/openapi from the code, and the types that the web
                    pages have of them. Run it after every change of a route or a wire type.
   models [--setup] [--upstream DIR] [--out DIR] [--pack NAME]
@@ -69,7 +66,6 @@ fn main() -> ExitCode {
         ["torture", "--", rest @ ..] | ["torture", rest @ ..] => torture::run(rest),
         ["gadget", rest @ ..] => gadget::run(rest),
         ["web"] => web::run(),
-        ["bench"] => bench::run(),
         ["openapi"] => openapi::run(),
         ["models", rest @ ..] => models::run(rest),
         other => {

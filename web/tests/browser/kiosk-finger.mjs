@@ -1,7 +1,6 @@
 // Journeys at a terminal with a reader: by finger, by number and PIN, agreeing, giving up, languages, keyboard, access.
 import assert from 'node:assert/strict';
 import { start } from './browser.mjs';
-import { FIRST_PAINT_MS, keeps, REACTION_MS, ROUNDS } from './budget.mjs';
 import { Kiosk } from './kiosk.mjs';
 
 /** Ada of the demo has a finger, a PIN and money. Dora has neither consent nor template. */
@@ -300,33 +299,6 @@ async function pass(site, kiosk, request = {}, title = 'Thank you, A***') {
 }
 
 /** Milliseconds until something was seen. Told, not tested: other work of the machine counts as well. */
-/** How fast the page is, against its budgets: a part of `cargo xtask bench`. */
-export function times(site) {
-  return {
-    'the payer\'s page keeps its budgets': step(async (browser) => {
-      const kiosk = await Kiosk.open(site, browser);
-      const paints = [];
-      for (let round = 0; round < ROUNDS; round += 1) {
-        await kiosk.page.reload();
-        await kiosk.sees('Pay here');
-        paints.push(await firstPaint(kiosk.page));
-      }
-      await site.ask();
-      await kiosk.sees('Who is paying?');
-      const reactions = [];
-      for (let round = 0; round < ROUNDS; round += 1) {
-        reactions.push(await reaction(kiosk.page));
-        await kiosk.page.keyboard.press('Backspace');
-      }
-      const kept = [
-        keeps(FIRST_PAINT_MS, 'kiosk: first contentful paint', paints),
-        keeps(REACTION_MS, 'kiosk: touch of a key to the second frame after it', reactions),
-      ];
-      assert.ok(!kept.includes(false), 'a budget is missed');
-    }),
-  };
-}
-
 const firstPaint = (page) => page.evaluate(() => Math.round(performance.getEntriesByName('first-contentful-paint')[0]?.startTime));
 
 /** Milliseconds from the touch of a key until the screen has been drawn with what it did. */

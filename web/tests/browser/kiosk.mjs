@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { accessibility, kept, page as open, start } from './browser.mjs';
-import { finger, times } from './kiosk-finger.mjs';
+import { finger } from './kiosk-finger.mjs';
 import { colours, face } from './kiosk-face.mjs';
 import { Site } from './site.mjs';
 
@@ -62,7 +62,7 @@ export class Kiosk {
   }
 }
 
-const GROUPS = { finger, face, colours, times };
+const GROUPS = { finger, face, colours };
 
 if (process.argv[1]?.endsWith('kiosk.mjs')) {
   const group = process.argv[2] ?? '';

@@ -80,11 +80,6 @@ async fn run(group: &str, site: &Value) {
     assert!(ended.expect("it ran").success(), "a journey failed: see above");
 }
 
-/// Measures how fast the page is.
-pub async fn measure(processes: &Processes) {
-    run("times", &open(processes, &[]).await).await;
-}
-
 #[tokio::test]
 async fn payers_without_a_camera_pay_by_finger_or_number_and_pin_and_are_never_at_a_loss() {
     if !has_browser() {

@@ -96,12 +96,3 @@ async fn staff_at_the_desk_find_enrol_top_up_and_let_go() {
         run("desk.mjs", &processes().await).await;
     }
 }
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement, of a quiet machine: `cargo xtask bench`"]
-async fn pages_keep_their_budgets() {
-    assert!(has_browser(), "there is nothing to measure with");
-    let processes = Processes::start().await;
-    run("times.mjs", &processes).await;
-    crate::kiosk::measure(&processes).await;
-}
