@@ -1,13 +1,12 @@
 //! The site itself: mode and currency.
 
-use rusqlite::{OptionalExtension, Transaction, params};
-use selfsame_domain::ledger::CHAIN_START;
 use selfsame_domain::money::Currency;
 use selfsame_domain::site::Mode;
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{Optional, Transaction, params};
 use crate::error::{Result, StoreError};
-use crate::slot::SLOT;
+use crate::slot::{SLOT, insert_slot};
 use crate::{Store, row};
 
 /// What a site is, for ever.
@@ -21,7 +20,8 @@ pub struct Site {
 
 /// The site's one currency.
 pub(crate) fn load_currency(tx: &Transaction<'_>) -> Result<Currency> {
-    tx.prepare_cached("select currency from site where id = 1")?.query_row([], |found| row::text(found, 0))
+    tx.prepare_cached("select currency from site where id = 1")?
+        .query_row(params![], |found| row::text(found, 0))
 }
 
 impl Store {
@@ -35,12 +35,7 @@ impl Store {
                      on conflict (id) do nothing",
                     params![site.mode.as_str(), site.currency.code(), now.as_millis()],
                 )?;
-                tx.execute(
-                    "insert into slots (slot, epoch, sequence, hash)
-                     values (?1, 0, 0, ?2)
-                     on conflict (slot) do nothing",
-                    params![SLOT, CHAIN_START],
-                )?;
+                insert_slot(tx, SLOT)?;
                 Ok(added == 1)
             })
             .await
@@ -50,7 +45,7 @@ impl Store {
     pub async fn site(&self) -> std::result::Result<Option<Site>, StoreError> {
         self.readers
             .read("site_read", |tx| {
-                tx.query_row("select mode, currency from site where id = 1", [], |found| {
+                tx.query_row("select mode, currency from site where id = 1", params![], |found| {
                     let mode: String = found.get(0)?;
                     let mode = if mode == Mode::Live.as_str() { Mode::Live } else { Mode::Test };
                     Ok(Site { mode, currency: row::text(found, 1)? })

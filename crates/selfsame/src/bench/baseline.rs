@@ -84,6 +84,11 @@ impl Baseline {
         self.folder.path().join("data")
     }
 
+    /// Address of its database `postgres`.
+    pub fn url(&self) -> String {
+        format!("postgres:///postgres?host={}&user=bench", self.folder.path().display())
+    }
+
     async fn pgbench(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = command(&self.pgbench).await;
         command.arg("-h").arg(self.folder.path()).args(["-U", "bench"]).args(arguments).arg("postgres");

@@ -21,7 +21,7 @@ use selfsame_domain::timing::Timings;
 use selfsame_domain::verification::{Policy, State};
 use selfsame_server::setup::{NewSite, create_site};
 use selfsame_server::{ClonePolicy, Config, Secrets, Server, ServerError};
-use selfsame_store::{Lookup, NewDeviceKey, NewVerification, Store, Terminal, Verification};
+use selfsame_store::{Database, Lookup, NewDeviceKey, NewVerification, Store, Terminal, Verification};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -123,8 +123,7 @@ pub(crate) fn noon() -> TestClock {
 fn config(folder: &Path, listen: SocketAddr) -> Config {
     Config {
         listen,
-        site_database: folder.join("site.db"),
-        keys_database: folder.join("keys.db"),
+        database: Database::files(folder.join("site.db"), folder.join("keys.db")),
         matcher_socket: folder.join("no-matcher.sock"),
         secrets: Secrets {
             code_pepper: Zeroizing::new([1; 32]),
@@ -180,8 +179,8 @@ impl Site {
             store_name: "Main hall".to_owned(),
             limits,
         };
-        let (site, keys) = (folder.join("site.db"), folder.join("keys.db"));
-        let created = create_site(&site, &keys, new, clock.now()).await.unwrap();
+        let database = Database::files(folder.join("site.db"), folder.join("keys.db"));
+        let created = create_site(&database, new, clock.now()).await.unwrap();
         let (store, base, serving) = serve(folder, clock.clone()).await;
         let device = SigningKey::from_bytes(&random());
         let code: String =

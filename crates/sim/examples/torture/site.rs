@@ -21,7 +21,7 @@ use selfsame_domain::payment::CodeMac;
 use selfsame_domain::payment_code::{PaymentCode, Prefix};
 use selfsame_domain::site::Mode;
 use selfsame_server::{Secrets, code_mac};
-use selfsame_store::{SeedCode, SeedPayer, Store};
+use selfsame_store::{Database, SeedCode, SeedPayer, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -184,7 +184,7 @@ impl Site {
     }
 
     fn open(&self) -> anyhow::Result<Store> {
-        Ok(Store::open(&self.path("data/site.db"), &self.path("data/keys.db"))?)
+        Ok(Store::open(&Database::files(self.path("data/site.db"), self.path("data/keys.db")))?)
     }
 
     /// Where clients keep their journal, and where the log is.
