@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::guard::Guard;
+use crate::guard::{Guard, Place};
 use crate::programs::{PATIENCE, Programs, run};
 use crate::{ClusterError, processes, template};
 
@@ -30,6 +30,7 @@ const LOG_LINES: usize = 8;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     loopback: bool,
+    is_not_durable: bool,
     settings: Vec<(String, String)>,
 }
 
@@ -48,9 +49,10 @@ impl Options {
         self
     }
 
-    /// Without waiting for the disk: for tests that claim nothing about what survives.
+    /// In memory, or at least without waiting for the disk: for tests that claim nothing about what survives.
     #[must_use]
-    pub fn not_durable(self) -> Self {
+    pub fn not_durable(mut self) -> Self {
+        self.is_not_durable = true;
         self.setting("fsync", "off").setting("full_page_writes", "off")
     }
 }
@@ -90,7 +92,8 @@ impl Cluster {
         let mut password = [0; 16];
         getrandom::fill(&mut password).expect("the operating system's generator always answers");
         let password = password.iter().map(|byte| format!("{byte:02x}")).collect();
-        let guard = Guard::new(&programs)?;
+        let place = if options.is_not_durable { Place::Memory } else { Place::Disk };
+        let guard = Guard::new(&programs, place)?;
         let name = "primary".to_owned();
         Ok(Self { programs, options, guard, postmaster: None, port: 0, password, standbys: 0, name })
     }
@@ -99,8 +102,8 @@ impl Cluster {
         for _ in 1..PORTS_TRIED {
             self.port = free_port();
             match self.start_again().await {
-                // Perhaps somebody was faster. If it was something else, the last try says so.
-                Err(ClusterError::Ended { .. }) => {}
+                // Somebody was faster.
+                Err(ClusterError::Ended { log }) if log.contains("Address already in use") => {}
                 result => return result,
             }
         }
@@ -114,11 +117,6 @@ impl Cluster {
 
     fn log_file(&self) -> PathBuf {
         self.guard.folder().join("log")
-    }
-
-    /// The programs that it runs on.
-    pub fn programs(&self) -> &Programs {
-        &self.programs
     }
 
     /// The folder of its socket; gone with the cluster.
@@ -154,9 +152,14 @@ impl Cluster {
         Ok(self.url(name))
     }
 
+    /// A program of PostgreSQL, to be run beside the cluster by whoever owns it.
+    pub fn program(&self, name: &str) -> std::process::Command {
+        self.programs.postgres(name, self.folder())
+    }
+
     /// Runs one command as the administrator would, and answers its rows as lines, columns parted by `|`.
     pub async fn query(&self, database: &str, sql: &str) -> Result<String, ClusterError> {
-        let mut psql = self.programs.postgres("psql", self.folder());
+        let mut psql = self.program("psql");
         psql.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]);
         psql.arg("--dbname").arg(self.url(database)).args(["--command", sql]);
         run(psql).await.map(|told| told.trim_end().to_owned())
@@ -242,6 +245,8 @@ impl Cluster {
             ("unix_socket_directories", &self.folder().to_string_lossy()),
             // In files of the folder, so that nothing is left in the machine's memory after a kill.
             ("dynamic_shared_memory_type", "mmap"),
+            // After a kill PostgreSQL syncs the folder before it recovers: at once, instead of a thousand files in turn.
+            ("recovery_init_sync_method", "syncfs"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let all = ours.iter().chain(&self.options.settings);

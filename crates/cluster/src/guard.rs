@@ -19,10 +19,24 @@ const PREFIX: &str = "selfsame-pg-";
 /// Its owner holds a lock on this for as long as it lives; who can take it finds a folder without an owner.
 const OWNER: &str = "owner";
 
+/// Where Linux keeps files in memory, if the machine or its container has set room aside.
+const MEMORY: &str = "/dev/shm";
+
+/// Free room there without which it is left alone: many clusters at once. Containers have 64 MiB by default.
+const MEMORY_FREE_MIN_BYTES: u64 = 1 << 30;
+
+/// What a cluster's folder lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Disk,
+    /// In memory where there is room, else on a disk.
+    Memory,
+}
+
 /// $1 is the folder. Signals of the terminal go to groups, and the guard has its own; what is left of them it ignores.
 /// Both kinds of processes are looked for: those in the data folder, and tools that were started in the folder itself. A
 /// postmaster that is killed leaves a piece of shared memory, of which the kernel has some thousands for all; its number
-/// is in the seventh line of the file that names it.
+/// is in the seventh line of the file that names it. Nobody waits for the removal, which takes seconds on some disks.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 cat > /dev/null
@@ -34,7 +48,7 @@ while found=$(alive "$1"); [ -n "$found" ]; do
     sleep 0.02
 done
 sed -n 7p "$1/data/postmaster.pid" 2> /dev/null | { read -r key segment && ipcrm -m "$segment" 2> /dev/null; }
-rm -rf "$1"
+rm -rf "$1" &
 "#;
 
 fn spawn(folder: &Path, stdin: Stdio) -> Result<Child, ClusterError> {
@@ -54,8 +68,13 @@ pub(crate) struct Guard {
 
 impl Guard {
     /// Makes a folder with a guard, after clearing away folders that have lost owner and guard.
-    pub(crate) fn new(programs: &Programs) -> Result<Self, ClusterError> {
-        let all = std::env::temp_dir();
+    pub(crate) fn new(programs: &Programs, place: Place) -> Result<Self, ClusterError> {
+        let memory = Path::new(MEMORY);
+        let has_room = |free: rustix::fs::StatVfs| free.f_bavail * free.f_frsize >= MEMORY_FREE_MIN_BYTES;
+        let all = match place {
+            Place::Memory if rustix::fs::statvfs(memory).is_ok_and(has_room) => memory.to_owned(),
+            Place::Memory | Place::Disk => std::env::temp_dir(),
+        };
         sweep(&all);
         let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&all);
         let folder = folder.map_err(ClusterError::file("make a folder in", all))?;
@@ -75,7 +94,7 @@ impl Guard {
         &self.folder
     }
 
-    /// Ends and removes everything now.
+    /// Ends everything now, and lets it be removed.
     pub(crate) fn let_go(&mut self) {
         drop(self.shell.stdin.take());
         let _ = self.shell.wait();

@@ -14,6 +14,6 @@ mod template;
 
 pub use cluster::{Cluster, Options};
 pub use error::ClusterError;
-pub use programs::{Programs, is_installed_or_skip};
+pub use programs::is_installed_or_skip;
 pub use proxy::{Proxy, Toward};
 pub use standby::Replication;

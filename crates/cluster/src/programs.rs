@@ -1,5 +1,6 @@
 //! PostgreSQL's own programs: where they are, and as whom they run.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -27,24 +28,27 @@ pub(crate) struct User {
 
 /// The programs of one installed version.
 #[derive(Clone, Debug)]
-pub struct Programs {
+pub(crate) struct Programs {
     folder: PathBuf,
     user: Option<User>,
 }
 
 impl Programs {
     /// Finds the newest installed version; of those that are not Debian's, the one on the path.
-    pub fn find() -> Result<Self, ClusterError> {
-        let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(FOLDER)
+    pub(crate) fn find() -> Result<Self, ClusterError> {
+        Self::find_in(Path::new(FOLDER), &std::env::var_os("PATH").unwrap_or_default())
+    }
+
+    fn find_in(debian: &Path, path: &OsStr) -> Result<Self, ClusterError> {
+        let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(debian)
             .into_iter()
             .flatten()
             .flatten()
             .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
             .collect();
         versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
-        let on_path = std::env::var_os("PATH").unwrap_or_default();
         // On the path are often links, each to a program beside which the others are.
-        let on_path = std::env::split_paths(&on_path)
+        let on_path = std::env::split_paths(path)
             .filter_map(|folder| Some(fs::canonicalize(folder.join("initdb")).ok()?.parent()?.to_owned()));
         let mut folders = versions.into_iter().map(|(_, folder)| folder).chain(on_path);
         let has_server =
@@ -52,11 +56,6 @@ impl Programs {
         let folder = folders.find(has_server).ok_or(ClusterError::NotInstalled)?;
         let user = if geteuid().is_root() { Some(other_user().ok_or(ClusterError::NoUser)?) } else { None };
         Ok(Self { folder, user })
-    }
-
-    /// Where they are, to name them to a person.
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     pub(crate) fn user(&self) -> Option<User> {
@@ -129,5 +128,34 @@ pub fn is_installed_or_skip() -> bool {
             println!("skipped: {error}");
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn install(folder: &Path) {
+        fs::create_dir_all(folder).unwrap();
+        for name in ["initdb", "postgres"] {
+            fs::write(folder.join(name), "").unwrap();
+        }
+    }
+
+    #[test]
+    fn the_newest_of_debian_comes_first_and_what_is_nowhere_is_named() {
+        let all = tempfile::tempdir().unwrap();
+        let (debian, path) = (all.path().join("debian"), all.path().join("bin"));
+        let find = || Programs::find_in(&debian, path.as_os_str());
+        let error = find().unwrap_err();
+        assert!(matches!(error, ClusterError::NotInstalled));
+        assert!(error.to_string().contains("Debian package `postgresql`"), "{error}");
+        install(&path);
+        assert_eq!(find().unwrap().folder, fs::canonicalize(&path).unwrap());
+        for version in ["9", "15", "not-a-version"] {
+            install(&debian.join(version).join("bin"));
+        }
+        fs::create_dir_all(debian.join("16/bin")).unwrap();
+        assert_eq!(find().unwrap().folder, debian.join("15/bin"), "of 16 there are only the clients");
     }
 }

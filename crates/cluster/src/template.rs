@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 
-use crate::guard::Guard;
+use crate::guard::{Guard, Place};
 use crate::programs::{Programs, run};
 use crate::{Cluster, ClusterError};
 
@@ -49,7 +49,7 @@ fn is_usable(programs: &Programs, template: &Path) -> bool {
 }
 
 async fn make(programs: &Programs, template: &Path) -> Result<(), ClusterError> {
-    let guard = Guard::new(programs)?;
+    let guard = Guard::new(programs, Place::Disk)?;
     let data = guard.folder().join("data");
     let mut initdb = programs.postgres("initdb", guard.folder());
     initdb.args([
