@@ -112,10 +112,12 @@ fn install(steps: &mut Steps) {
     }
 }
 
-/// Whether a program is on the path. Not asked for its version: Xvfb fails at that.
+/// Whether a program is on the path, or where Debian keeps PostgreSQL's. Not asked for its version: Xvfb fails at that.
 fn is_installed(program: &str) -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let of_postgres = versions.map(|version| version.path().join("bin"));
+    std::env::split_paths(&folders).chain(of_postgres).any(|folder| folder.join(program).is_file())
 }
 
 /// Installs packages of Debian.
@@ -128,6 +130,7 @@ pub(crate) fn install_packages(steps: &mut Steps, packages: &[&str]) -> Result<(
 const PACKAGES: &[(&str, &str, &str)] = &[
     ("zbarimg", "zbar-tools", "reads back the bar codes that a terminal's screen shows"),
     ("softhsm2-util", "softhsm2", "makes the tokens in which terminals keep their keys"),
+    ("initdb", "postgresql", "makes the databases that tests kill, promote and throw away"),
     ("valgrind", "valgrind", "watches the memory of programs in C that use our library"),
     ("chromium", "chromium", "is the till's browser that codes are typed into"),
     ("Xvfb", "xvfb", "is the screen of that browser"),

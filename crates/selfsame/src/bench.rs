@@ -202,11 +202,7 @@ impl Payments {
                 None
             }
         };
-        let measured = self.measure(baseline.as_ref()).await;
-        if let Some(baseline) = baseline {
-            baseline.stop().await;
-        }
-        let measured = measured?;
+        let measured = self.measure(baseline.as_ref()).await?;
         if self.json {
             output::json(&measured)?;
         }

@@ -12,6 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("selfsame-domain", &[]),
     ("selfsame-biometrics", &[]),
     ("selfsame-pages", &[]),
+    ("selfsame-cluster", &[]),
     ("selfsame-api", &["selfsame-domain"]),
     ("selfsame-store", &["selfsame-domain"]),
     ("selfsame-server", &["selfsame-domain", "selfsame-api", "selfsame-store", "selfsame-pages"]),
@@ -32,6 +33,7 @@ const ALL: &[&str] = &[
     "selfsame-server",
     "selfsame-matcher",
     "selfsame-terminal",
+    "selfsame-cluster",
 ];
 
 /// Each crate of the workspace with those of ours that it names.

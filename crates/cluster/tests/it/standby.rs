@@ -1,0 +1,42 @@
+//! A standby that takes the place of a primary that was killed.
+
+use selfsame_cluster::{Options, Replication};
+
+use crate::{rows, start, write};
+
+#[tokio::test]
+async fn a_synchronous_standby_has_all_that_was_committed_and_goes_on() {
+    let Some(mut primary) = start(Options::default()).await else { return };
+    let mut standby = primary.standby(Replication::Synchronous).await.unwrap();
+    write(&primary, "a").await;
+    assert!(standby.query("postgres", "create table refused ()").await.is_err(), "it is read only");
+    primary.kill().await.unwrap();
+    standby.promote().await.unwrap();
+    assert_eq!(rows(&standby).await, "a");
+    write(&standby, "b").await;
+    // And the next: a promoted one can have a standby of its own.
+    let mut next = standby.standby(Replication::Synchronous).await.unwrap();
+    write(&standby, "c").await;
+    standby.kill().await.unwrap();
+    next.promote().await.unwrap();
+    assert_eq!(rows(&next).await, "a,b,c");
+}
+
+#[tokio::test]
+async fn an_asynchronous_standby_lacks_what_it_had_not_received() {
+    let Some(mut primary) = start(Options::default()).await else { return };
+    write(&primary, "a").await;
+    let mut standby = primary.standby(Replication::Asynchronous).await.unwrap();
+    primary.stall_replication().unwrap();
+    write(&primary, "b").await;
+    assert_eq!(rows(&primary).await, "a,b");
+    primary.kill().await.unwrap();
+    standby.promote().await.unwrap();
+    assert_eq!(rows(&standby).await, "a");
+}
+
+#[tokio::test]
+async fn a_cluster_without_standby_has_nothing_to_stall() {
+    let Some(primary) = start(Options::default().not_durable()).await else { return };
+    assert!(primary.stall_replication().is_err());
+}
