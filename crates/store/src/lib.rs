@@ -61,7 +61,7 @@ pub use seed::{SeedCode, SeedPayer};
 pub use settlement::{Settlement, SettlementRefusal};
 pub use sign_in::SignIn;
 pub use signature::{SignedUse, Used};
-pub use site::Site;
+pub use site::{Durability, Site};
 pub use slot::LEASE;
 pub use template::{CandidateTemplates, NewTemplate, StoredTemplate, WrappedKey};
 pub use terminal::{ActivationRefusal, DeviceKey, NewDeviceKey, NewTerminal, Terminal};

@@ -24,7 +24,43 @@ pub(crate) fn load_currency(tx: &Transaction<'_>) -> Result<Currency> {
         .query_row(params![], |found| row::text(found, 0))
 }
 
+/// What an answered payment survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The death of the process and of the machine: it is synced to this machine's or this server's disk.
+    LocalSync,
+    /// The loss of the database server, too: a standby has it on its disk.
+    StandbySync,
+}
+
+impl Durability {
+    /// As told to callers.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Durability::LocalSync => "local_sync",
+            Durability::StandbySync => "standby_sync",
+        }
+    }
+}
+
 impl Store {
+    /// What a payment survives once it is answered, by the settings of the database as they are now.
+    pub async fn durability(&self) -> std::result::Result<Durability, StoreError> {
+        if !self.is_shared {
+            return Ok(Durability::LocalSync);
+        }
+        self.readers
+            .read("durability_read", |tx| {
+                let standbys: String = tx.query_row(
+                    "select current_setting('synchronous_standby_names')",
+                    params![],
+                    |found| found.get(0),
+                )?;
+                Ok(if standbys.trim().is_empty() { Durability::LocalSync } else { Durability::StandbySync })
+            })
+            .await
+    }
+
     /// Makes the site. Answers `false` if there is one already.
     pub async fn create_site(&self, site: Site, now: Timestamp) -> std::result::Result<bool, StoreError> {
         self.writer

@@ -131,7 +131,7 @@ async fn prepare(database: &Database) -> Store {
     let site = Limits { step_up_above_minor: Some(STEP_UP_ABOVE_MINOR), ..Limits::default() };
     store.set_limits(Layer::Site, site, now).await.expect("it is written");
     let agreement = Agreement { undo_minutes: UNDO_MINUTES, ..Agreement::default() };
-    store.set_agreement(merchant(), agreement, now).await.expect("it is written");
+    store.set_agreement(merchant(), agreement).await.expect("it is written");
     store.take_over_slot(Duration::ZERO).await.expect("it is written").expect("nobody else is there");
     store
 }

@@ -3,6 +3,7 @@
 mod api_key;
 mod candidates;
 mod migration;
+mod postgres;
 mod slot;
 
 use std::path::PathBuf;
