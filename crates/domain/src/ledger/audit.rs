@@ -248,7 +248,10 @@ impl Auditor {
                         self.doubts.push((Broken::Parent, Doubt::Open(parent)));
                     }
                     let (is_charge, posted) = (closes_charge(row), state == RowState::Posted);
-                    if !is_charge && posted && (known.root.is_none() || known.is_approved_by_proposer(row.actor)) {
+                    if !is_charge
+                        && posted
+                        && (known.root.is_none() || known.is_approved_by_proposer(row.actor))
+                    {
                         self.doubts.push((Broken::SamePerson, Doubt::Approver(parent, row.actor)));
                     }
                     let open = known.open.entry(share).or_default();
@@ -312,7 +315,8 @@ impl Auditor {
     /// Whether a doubt is one still, by all rows.
     fn remains(&self, doubt: Doubt) -> bool {
         let known = |payment| self.payments.get(&payment);
-        let below_zero = |shares: &HashMap<Share, i128>, share| shares.get(&share).is_some_and(|minor| *minor < 0);
+        let below_zero =
+            |shares: &HashMap<Share, i128>, share| shares.get(&share).is_some_and(|minor| *minor < 0);
         match doubt {
             Doubt::Open(payment) => !known(payment).is_some_and(Known::is_open),
             Doubt::There(payment) => known(payment).is_none_or(|known| known.root.is_none()),
@@ -367,7 +371,8 @@ impl ExportVerifier {
     }
 
     fn first_wrong(&self) -> Option<AuditError> {
-        let is_wrong = |suspect: &&Suspect| self.auditor.heads.len() < 2 || self.auditor.remains(suspect.doubt);
+        let is_wrong =
+            |suspect: &&Suspect| self.auditor.heads.len() < 2 || self.auditor.remains(suspect.doubt);
         let Suspect { line, slot, sequence, broken, .. } = *self.suspects.iter().find(is_wrong)?;
         Some(AuditError::Row { line, slot, sequence, broken })
     }

@@ -300,7 +300,11 @@ async fn model_sqlite_and_postgresql_tell_one_story() {
         model.commit(&before, &changes).expect("the model has one writer");
         refused += answers.iter().filter(|answer| matches!(answer, Answer::Refused(_))).count() as u64;
         assert_eq!(post(&sqlite, &requests, story.now).await, answers, "SQLite, after {asked} requests");
-        assert_eq!(post(&postgres, &requests, story.now).await, answers, "PostgreSQL, after {asked} requests");
+        assert_eq!(
+            post(&postgres, &requests, story.now).await,
+            answers,
+            "PostgreSQL, after {asked} requests"
+        );
     }
     let (in_files, in_postgres) = (export(&sqlite).await, export(&postgres).await);
     assert_eq!(in_files.len(), in_postgres.len());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use selfsamecluster::{Cluster, Options, is_installed_or_skip};
+use selfsame_cluster::{Cluster, Options, is_installed_or_skip};
 use selfsame_domain::id::{
     KeyId, MerchantId, PaymentCodeId, PaymentId, StoreId, TerminalId, VerificationId, WalletId,
 };
@@ -148,13 +148,35 @@ impl Shared {
         Arc::new(Store::open(&Database::Postgres { url: self.url.clone(), writers }).expect("it opens"))
     }
 
-    /// Another server.
-    async fn join(&self) -> Arc<Store> {
+    /// Another server, which finds nobody alive.
+    async fn take_over(&self) -> Arc<Store> {
         let store = self.open(2);
-        let lease = Duration::from_millis(100);
-        store.take_over_slot(lease).await.expect("it is written").expect("there is room");
+        store.take_over_slot(LEASE).await.expect("it is written").expect("there is room");
         store
     }
+
+    /// Another server, beside one that is alive.
+    async fn join(&self, first: &Arc<Store>) -> Arc<Store> {
+        let beating = beat(first);
+        let second = self.take_over().await;
+        beating.abort();
+        second
+    }
+}
+
+/// How long a newcomer watches, here.
+const LEASE: Duration = Duration::from_millis(200);
+
+/// Shows that a server is alive until it is told to stop.
+fn beat(store: &Arc<Store>) -> tokio::task::AbortHandle {
+    let store = store.clone();
+    let beating = async move {
+        loop {
+            store.renew_slot().await.expect("it is the owner");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::spawn(beating).abort_handle()
 }
 
 async fn post(store: &Store, writer: usize, requests: Vec<Request>) -> Result<Vec<Answer>, StoreError> {
@@ -168,7 +190,8 @@ async fn post_everywhere(servers: &[Arc<Store>], requests: Vec<Request>) -> Vec<
         let store = servers[number % servers.len()].clone();
         let writer = number / servers.len() % store.writers();
         running.spawn(async move {
-            let answers = post(&store, writer, vec![request]).await.expect("it is decided anew until it is decided");
+            let answers =
+                post(&store, writer, vec![request]).await.expect("it is decided anew until it is decided");
             (number, answers.into_iter().next().expect("one answer"))
         });
     }
@@ -185,10 +208,14 @@ fn is_new(answer: &Answer) -> bool {
 async fn audit(store: &Store) -> Vec<u64> {
     let audit = store.audit_ledger().await.expect("it reads");
     assert_eq!(audit.wallets_that_differ, 0);
-    audit.slots.iter().map(|slot| {
-        assert_eq!(slot.error, None, "slot {}", slot.slot);
-        slot.sequence
-    }).collect()
+    audit
+        .slots
+        .iter()
+        .map(|slot| {
+            assert_eq!(slot.error, None, "slot {}", slot.slot);
+            slot.sequence
+        })
+        .collect()
 }
 
 async fn balance(store: &Store, payer: u8) -> i64 {
@@ -198,7 +225,7 @@ async fn balance(store: &Store, payer: u8) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_charge_and_refund_the_same_payers_and_every_cent_is_there_once() {
     let Some((shared, first)) = Shared::start(4, 10_000).await else { return };
-    let servers = [first.clone(), shared.join().await];
+    let servers = [first.clone(), shared.join(&first).await];
     // Each order twice, through both servers at once.
     let charges = (0..CODES).map(|number| charge(number, number / 2, number / 2, 50));
     let answers = post_everywhere(&servers, charges.collect()).await;
@@ -235,7 +262,7 @@ async fn two_servers_charge_and_refund_the_same_payers_and_every_cent_is_there_o
 #[tokio::test(flavor = "multi_thread")]
 async fn one_code_pays_once_and_a_wallet_never_goes_below_zero_whoever_asks() {
     let Some((shared, first)) = Shared::start(1, 1_000).await else { return };
-    let servers = [first.clone(), shared.join().await];
+    let servers = [first.clone(), shared.join(&first).await];
     // One code, twenty orders.
     let charges = (0..20).map(|number| charge(number, number, 0, 1)).collect();
     let answers = post_everywhere(&servers, charges).await;
@@ -248,7 +275,8 @@ async fn one_code_pays_once_and_a_wallet_never_goes_below_zero_whoever_asks() {
     // An order that is reversed while it is charged is one or the other, and then stays so.
     let pairs = (0..40).flat_map(|number| {
         let order_ref = format!("o{}", 300 + number).parse().expect("a reference");
-        let reverse = Request::Reverse(Reverse { payment: payment(500 + number), merchant: merchant(), order_ref });
+        let reverse =
+            Request::Reverse(Reverse { payment: payment(500 + number), merchant: merchant(), order_ref });
         [charge(300 + number, 300 + number, 150 + number, 1), reverse]
     });
     post(&first, 0, vec![top_up(900, 0, 100)]).await.expect("it is written");
@@ -262,7 +290,7 @@ async fn one_code_pays_once_and_a_wallet_never_goes_below_zero_whoever_asks() {
 async fn a_server_that_wakes_up_after_its_lease_writes_nothing_to_the_slots_it_had() {
     let Some((shared, first)) = Shared::start(2, 1_000).await else { return };
     // The first is silent for the whole lease; the second takes its slots, since there is no need for more.
-    let second = shared.join().await;
+    let second = shared.take_over().await;
     assert_eq!(second.ledger_heads().await.expect("it reads").len(), 2);
     let before = audit(&second).await;
     for writer in 0..2 {
@@ -274,16 +302,8 @@ async fn a_server_that_wakes_up_after_its_lease_writes_nothing_to_the_slots_it_h
     assert!(matches!(first.renew_slot().await, Err(StoreError::TakenOver)));
     assert_eq!(audit(&second).await, before);
     // It may come back as what it is now: one server among others, with slots of its own.
-    let beating = tokio::spawn({
-        let second = second.clone();
-        async move {
-            loop {
-                second.renew_slot().await.expect("it is the owner");
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-    });
-    first.take_over_slot(Duration::from_millis(100)).await.expect("it is written").expect("there is room");
+    let beating = beat(&second);
+    first.take_over_slot(LEASE).await.expect("it is written").expect("there is room");
     beating.abort();
     assert!(is_new(&post(&first, 0, vec![charge(0, 0, 0, 5)]).await.expect("it is a writer")[0]));
     assert!(is_new(&post(&second, 0, vec![charge(1, 1, 1, 5)]).await.expect("it is one still")[0]));
@@ -299,7 +319,10 @@ async fn a_server_that_may_forget_what_it_acknowledged_is_refused() {
         let cluster = Cluster::start(Options::default().setting(setting, "off")).await.expect("it starts");
         let url = cluster.create_database("site").await.expect("a database");
         let refused = Store::open(&Database::postgres(url)).err().expect("it is refused");
-        assert!(matches!(&refused, StoreError::Unsafe { setting: named, .. } if named == setting), "{refused}");
+        assert!(
+            matches!(&refused, StoreError::Unsafe { setting: named, .. } if named == setting),
+            "{refused}"
+        );
     }
 }
 
