@@ -383,6 +383,8 @@ pub(crate) fn is_conflict(error: &tokio_postgres::Error) -> bool {
         SqlState::UNIQUE_VIOLATION,
         // A guard inside a statement: a slot or wallet that is not as it was.
         SqlState::NOT_NULL_VIOLATION,
+        // Whoever holds the lock for so long is behind, and this one has waited for nothing.
+        SqlState::LOCK_NOT_AVAILABLE,
     ];
     error.code().is_some_and(|code| conflicts.contains(code))
 }

@@ -78,6 +78,12 @@ struct Asked {
     kinds: Vec<Option<String>>,
     references: Vec<Option<String>>,
     merchants: Vec<Option<String>>,
+    /// Earlier payments that are continued, however they are named.
+    targets: Vec<Option<String>>,
+    target_callers: Vec<Option<String>>,
+    target_orders: Vec<Option<String>>,
+    receipt_slots: Vec<Option<i64>>,
+    receipt_sequences: Vec<Option<i64>>,
 }
 
 impl Asked {
@@ -91,8 +97,19 @@ impl Asked {
             }
             asked.accounts.extend(request.account().map(|account| Some(account.to_string())));
             asked.add_key(request.idempotency_key());
-            if let (Some(Target::Order(order_ref)), Some(merchant)) = (request.target(), request.merchant()) {
-                asked.add_key(Some(IdempotencyKey::order(merchant, order_ref)));
+            match (request.target(), request.merchant()) {
+                (Some(Target::Order(order_ref)), Some(merchant)) => {
+                    let key = IdempotencyKey::order(merchant, order_ref);
+                    asked.target_callers.push(Some(key.caller.to_string()));
+                    asked.target_orders.push(Some(key.reference.as_str().to_owned()));
+                    asked.add_key(Some(key));
+                }
+                (Some(Target::Payment(payment)), _) => asked.targets.push(Some(payment.to_string())),
+                (Some(Target::Receipt(receipt)), _) => {
+                    asked.receipt_slots.push(Some(receipt.slot().into()));
+                    asked.receipt_sequences.push(Some(row::stored(receipt.sequence())));
+                }
+                _ => {}
             }
             if let Some(merchant) = request.merchant().filter(|merchant| merchants.insert(*merchant)) {
                 asked.merchants.push(Some(merchant.to_string()));
@@ -108,6 +125,26 @@ impl Asked {
         self.references.push(Some(key.reference.as_str().to_owned()));
     }
 }
+
+/// The wallets of earlier payments that the batch continues.
+const TARGETS: &str = "array(
+         select unnest(array[debit, credit])
+         from payments
+         where payment_id = any (
+             ?4::text[]
+             || array(
+                 select payments.payment_id
+                 from unnest(?5::text[], ?6::text[]) as asked (caller, reference)
+                 join payments on payments.caller = asked.caller and payments.kind = 'charge'
+                     and payments.reference = asked.reference
+             )
+             || array(
+                 select payments.payment_id
+                 from unnest(?7::bigint[], ?8::bigint[]) as asked (slot, sequence)
+                 join payments on payments.slot = asked.slot and payments.sequence = asked.sequence
+             )
+         )
+     )";
 
 /// Reads what the batch asks for. Payers' wallets are locked first, in order of their ids, and what else is read is
 /// read after that: of two batches with one payer, the second sees what the first one wrote. Verifications are locked
@@ -130,7 +167,9 @@ pub(super) fn read(
         "select {WALLET_COLUMNS}
          from wallets
          join accounts on accounts.id = wallets.account_id
-         where wallets.account_id = any ({ACCOUNTS})
+         where wallets.id = any (
+             array(select payers.id from wallets as payers where payers.account_id = any ({ACCOUNTS})) || {TARGETS}
+         )
          order by wallets.id
          for update of wallets"
     );
@@ -159,12 +198,20 @@ pub(super) fn read(
     let pins = format!("select account_id from pins where account_id = any ({ACCOUNTS})");
     let mut since = payers();
     since.push(Value::Integer((now - DAY).as_millis()));
+    let mut named = payers();
+    named.extend([
+        Value::Texts(&asked.targets),
+        Value::Texts(&asked.target_callers),
+        Value::Texts(&asked.target_orders),
+        Value::Integers(&asked.receipt_slots),
+        Value::Integers(&asked.receipt_sequences),
+    ]);
     let steps: [Step<'_>; 10] = [
         (
             "select slot, epoch, sequence, hash from slots where slot = ?1",
             vec![Value::Integer(held.slot.into())],
         ),
-        (&wallets, payers()),
+        (&wallets, named),
         (&codes, vec![Value::Texts(&asked.code_merchants), Value::ByteStrings(&asked.code_macs)]),
         (
             "select payments.caller, payments.kind, payments.reference, payments.payment_id

@@ -1,7 +1,7 @@
 //! Everything that the decision needs to know for a batch, read inside its transaction.
 
 use selfsame_domain::id::{AccountId, MerchantId, PaymentId, VerificationId, WalletId};
-use selfsame_domain::ledger::{ChainedRow, Row};
+use selfsame_domain::ledger::{ChainedRow, LedgerAccount, Row};
 use selfsame_domain::limit::{Limits, Spending};
 use selfsame_domain::payment::{
     Close, Code, CodeMac, Ending, Guesses, History, IdempotencyKey, MerchantTerms, Payer, ReceiptNumber,
@@ -84,19 +84,23 @@ fn find_wallets_of(tx: &Transaction<'_>, account: AccountId) -> Result<Vec<Walle
     tx.prepare_cached(&sql)?.query_map(params![account.to_string()], read_wallet)?.collect()
 }
 
-fn load_wallet(tx: &Transaction<'_>, wallet: WalletId, state: &mut State) -> Result<()> {
+/// Loads a wallet unless it is there. On PostgreSQL it is locked: of two servers that continue one payment, the second
+/// must see what the first one wrote. Answers whether it was not there.
+fn load_wallet(tx: &Transaction<'_>, wallet: WalletId, state: &mut State) -> Result<bool> {
     if state.wallets.contains_key(&wallet) {
-        return Ok(());
+        return Ok(false);
     }
+    let lock = if tx.postgres().is_some() { "for update of wallets" } else { "" };
     let sql = format!(
         "select {WALLET_COLUMNS}
          from wallets
          join accounts on accounts.id = wallets.account_id
-         where wallets.id = ?1"
+         where wallets.id = ?1
+         {lock}"
     );
     let found = tx.prepare_cached(&sql)?.query_row(params![wallet.to_string()], read_wallet).optional()?;
     state.wallets.extend(found.map(|found| (wallet, found)));
-    Ok(())
+    Ok(true)
 }
 
 pub(crate) fn find_by_key(tx: &Transaction<'_>, key: &IdempotencyKey) -> Result<Option<PaymentId>> {
@@ -223,14 +227,18 @@ impl Source<'_, '_> {
         if state.histories.contains_key(&payment) {
             return Ok(());
         }
-        let Some(history) = find_history(self.tx, payment)? else { return Ok(()) };
-        for side in [history.head().debit, history.head().credit] {
-            if let Some(wallet) = side.wallet() {
-                load_wallet(self.tx, wallet, state)?;
-            }
+        let Some(mut history) = find_history(self.tx, payment)? else { return Ok(()) };
+        let sides =
+            [history.head().debit, history.head().credit].into_iter().filter_map(LedgerAccount::wallet);
+        let wallets: Vec<_> = sides.chain(history.legs().map(|leg| leg.wallet)).collect();
+        let mut has_waited = false;
+        for wallet in wallets {
+            has_waited |= load_wallet(self.tx, wallet, state)?;
         }
-        for leg in history.legs() {
-            load_wallet(self.tx, leg.wallet, state)?;
+        if has_waited && self.known.is_some() {
+            // Whoever held a lock has continued the payment, perhaps; what was read before it came says nothing.
+            let Some(after) = find_history(self.tx, payment)? else { return Ok(()) };
+            history = after;
         }
         if let Some(merchant) = history.head().merchant {
             self.load_merchant(merchant, state)?;
@@ -302,6 +310,12 @@ pub(crate) fn load(tx: &Transaction<'_>, held: Held, requests: &[Request], now: 
         Some(known) => State { terms: known.terms.clone(), ..State::new(known.slot, known.currency) },
         None => State { terms: load_terms(tx)?, ..State::new(load_slot(tx, held.slot)?, load_currency(tx)?) },
     };
+    state.wallets.extend(
+        known
+            .iter()
+            .flat_map(|known| known.wallets.values().flatten())
+            .map(|found| (found.wallet, found.clone())),
+    );
     let source = Source { tx, known };
     let asks_payer =
         requests.iter().any(|request| matches!(request, Request::Charge(charge) if charge.ask_payer));
