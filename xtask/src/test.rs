@@ -40,6 +40,11 @@ fn run_steps(setup: bool, steps: &mut Steps) -> Result<()> {
             "tests",
             cargo().args(["nextest", "run", "--workspace", "--all-features", "--no-fail-fast"]),
         )?;
+        if is_installed("initdb") {
+            let tests =
+                ["nextest", "run", "--workspace", "--all-features", "--no-fail-fast", "-E", ON_POSTGRES];
+            steps.run("tests on PostgreSQL", cargo().env("SELFSAME_TEST_ENGINE", "postgres").args(tests))?;
+        }
     } else {
         println!(
             "cargo-nextest is not installed: `cargo test` runs the same tests, more slowly. `--setup` installs it."
@@ -64,6 +69,9 @@ fn build_pages(steps: &mut Steps) -> Result<bool> {
         _ => web::build(steps).map(|()| true),
     }
 }
+
+/// The tests over HTTP that are run on PostgreSQL as well: all but those about SQLite's own failures.
+const ON_POSTGRES: &str = "package(selfsame-server) & kind(test) & !test(/^(crash|failure)::/)";
 
 fn has_nextest() -> bool {
     let mut nextest = cargo();

@@ -21,6 +21,7 @@ mod register;
 mod sandbox;
 mod server;
 mod site;
+mod store;
 mod supervise;
 mod terminal;
 mod till;
@@ -79,6 +80,9 @@ enum Command {
     Register(register::Register),
     Models(models::Models),
     Audit(audit::Audit),
+    Store(store::Store),
+    Backup(store::Backup),
+    RestoreCheck(store::RestoreCheck),
     Bench(bench::Bench),
     Evaluate(evaluate::Evaluate),
     Doctor(doctor::Doctor),
@@ -146,6 +150,9 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Register(command) => return command.run(&site).await,
         Command::Models(command) => return command.run(&site).await,
         Command::Audit(command) => command.run(&site).await?,
+        Command::Store(command) => command.run(&site).await?,
+        Command::Backup(command) => command.run(&site).await?,
+        Command::RestoreCheck(command) => command.run().await?,
         Command::Bench(command) => command.run().await?,
         Command::Evaluate(command) => command.run()?,
         Command::Doctor(command) => return command.run(&site),

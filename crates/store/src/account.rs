@@ -263,6 +263,31 @@ impl Store {
             .await
     }
 
+    /// How many accounts have no profile key: those whose persons were erased, and, in a restored backup, those that are
+    /// newer than the keys.
+    pub async fn accounts_without_profile_key(&self) -> std::result::Result<u64, StoreError> {
+        let accounts: Vec<AccountId> = self
+            .readers
+            .read("accounts_read_all", |tx| {
+                tx.prepare_cached("select id from accounts order by id")?
+                    .query_map(params![], |found| row::text(found, 0))?
+                    .collect()
+            })
+            .await?;
+        self.keys
+            .write("profile_keys_count", move |tx| {
+                let mut find = tx.prepare_cached(
+                    "select 1 from subject_keys where account_id = ?1 and purpose = 'profile'",
+                )?;
+                let mut missing = 0;
+                for account in accounts {
+                    missing += u64::from(!find.exists(params![account.to_string()])?);
+                }
+                Ok(missing)
+            })
+            .await
+    }
+
     pub(crate) async fn put_subject_key(
         &self,
         account: AccountId,

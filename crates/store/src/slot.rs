@@ -126,6 +126,16 @@ impl Store {
             .await
     }
 
+    /// Whether somebody else writes: an owner of a slot that has shown that it is alive within `lease`, which this waits.
+    pub async fn is_in_use(&self, lease: Duration) -> std::result::Result<bool, StoreError> {
+        let before = self.sights().await?;
+        if before.iter().all(|sight| !sight.held) {
+            return Ok(false);
+        }
+        tokio::time::sleep(lease).await;
+        Ok(self.sights().await?.iter().any(|sight| sight.held && !before.contains(sight)))
+    }
+
     /// How many writers of payments there are, each with its slot.
     pub fn writers(&self) -> usize {
         self.ledgers.len()
