@@ -112,8 +112,10 @@ pub struct Period {
     pub merchant: MerchantId,
     /// Its currency.
     pub currency: Currency,
-    /// Sequence of the last row of the statement before.
+    /// Rows of all slots up to the statement before.
     pub after: u64,
+    /// Rows of the slots that are not the one which the fee is written to.
+    pub elsewhere: u64,
     /// What was owed then.
     pub opening_minor: i64,
     /// What payers asked back and nobody has decided about.
@@ -131,9 +133,9 @@ pub struct Statement {
     pub merchant: MerchantId,
     /// Its currency.
     pub currency: Currency,
-    /// Sequence of the last row before it.
+    /// Rows of all slots before it; with one slot the sequence of the last of them.
     pub after: u64,
-    /// Sequence of its last row.
+    /// Rows of all slots up to its end.
     pub upto: u64,
     /// Owed before it, minor units.
     pub opening_minor: i64,
@@ -194,7 +196,7 @@ pub fn close<'a>(
         merchant: period.merchant,
         currency: period.currency,
         after: period.after,
-        upto: slot.sequence,
+        upto: period.elsewhere + slot.sequence,
         opening_minor: period.opening_minor,
         totals,
         closing_minor,
@@ -217,6 +219,7 @@ pub fn pay(
         merchant: statement.merchant,
         currency: statement.currency,
         after: statement.after,
+        elsewhere: 0,
         opening_minor: statement.opening_minor,
         frozen_minor: 0,
         fee: 0,
@@ -300,6 +303,7 @@ mod tests {
             settlement: SettlementId::new(start, [1; 10]),
             merchant: merchant(),
             currency: "EUR".parse().unwrap(),
+            elsewhere: 0,
             after: 0,
             opening_minor: 100,
             frozen_minor: 30,

@@ -117,7 +117,7 @@ pub async fn activate(
     source: KeySource,
 ) -> anyhow::Result<DeviceIdentity> {
     site.create_folders()?;
-    site.create_settings()?;
+    site.create_settings(None)?;
     let activated =
         DeviceIdentity::activate(server, terminal, code, source, &site.device(), Arc::new(SystemClock)).await;
     activated.map_err(explain)

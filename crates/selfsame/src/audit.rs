@@ -82,11 +82,7 @@ impl Audit {
 
 impl Export {
     async fn run(self, site: &Site) -> anyhow::Result<()> {
-        let database = site.site_database();
-        if !database.exists() {
-            bail!("there is no site in `{}`", site.folder().display());
-        }
-        let store = Store::open(&database, &site.keys_database()).context("failed to open the site")?;
+        let store = Store::open(&site.existing_database()?).context("failed to open the site")?;
         let file = File::create_new(&self.file);
         let file = file.with_context(|| format!("failed to make `{}`", self.file.display()))?;
         let mut sink = BufWriter::new(file);

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::bench::baseline::Baseline;
 use crate::bench::load::Figures;
-use crate::bench::world::World;
+use crate::bench::world::{Engine, World};
 use crate::output;
 use crate::process::start_log_to_file;
 
@@ -52,6 +52,12 @@ pub struct Payments {
     /// Rounds of the main measurements
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=99))]
     rounds: u64,
+    /// Keep the site in PostgreSQL, on the server that is started for the baseline
+    #[arg(long)]
+    postgres: bool,
+    /// Writers of payments, with --postgres
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=8), requires = "postgres")]
+    writers: u8,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -236,11 +242,20 @@ impl Payments {
         Ok(json!({ "pgbench_tpcb_per_second": tps, "ratios": ratios, "results": results }))
     }
 
+    fn engine(&self, baseline: Option<&Baseline>) -> anyhow::Result<Engine> {
+        if !self.postgres {
+            return Ok(Engine::Sqlite);
+        }
+        let url = baseline.context("--postgres needs PostgreSQL's programs on this machine")?.url();
+        Ok(Engine::Postgres { url, writers: self.writers.into() })
+    }
+
     /// Store path and HTTP edge, each with a world that is kept over all rounds.
     async fn rounds(&self, baseline: Option<&Baseline>) -> anyhow::Result<Vec<Round>> {
         let length = Duration::from_secs(self.seconds);
-        let mut at_store = World::new(50).await?;
-        let mut at_edge = World::new(1).await?;
+        let engine = self.engine(baseline)?;
+        let mut at_store = World::new(50, &engine).await?;
+        let mut at_edge = World::new(1, &engine).await?;
         let till = at_edge.serve().await?;
         let mut rounds = Vec::new();
         for _ in 0..self.rounds {
@@ -274,6 +289,7 @@ impl Payments {
         baseline: Option<&Baseline>,
     ) -> anyhow::Result<serde_json::Map<String, Value>> {
         let mut results = serde_json::Map::new();
+        let engine = self.engine(baseline)?;
         let tps = self.baseline(baseline).await?;
         let mut keep = |name: &str, figures: &Figures| {
             tell(name, figures, tps);
@@ -285,12 +301,12 @@ impl Payments {
             ("store path, 8 in flight", 8, 50),
             ("store path, 1 in flight", 1, 50),
         ] {
-            let mut world = World::new(merchants).await?;
+            let mut world = World::new(merchants, &engine).await?;
             let codes = world.codes_for(in_flight, self.seconds).await?;
             keep(name, &load::store_path(&world, codes, in_flight, Duration::from_secs(self.seconds)).await?);
             world.check().await?;
         }
-        let mut world = World::new(1).await?;
+        let mut world = World::new(1, &engine).await?;
         let till = world.serve().await?;
         let codes = world.codes(OPEN_LOOP_PER_SECOND as usize * usize::try_from(self.seconds)?).await?;
         keep("HTTP edge, open loop 200/s", &load::open_loop(&till, codes, OPEN_LOOP_PER_SECOND).await?);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::output;
 use crate::sandbox::{self, Role, Sandbox};
-use crate::site::{CameraSourceKind, Site};
+use crate::site::{CameraSourceKind, SecretName, Site};
 
 /// Look whether this machine is fit for its part of a site
 ///
@@ -79,7 +79,11 @@ impl Doctor {
         let mut well = true;
         let mut reports = serde_json::Map::new();
         for (role, name) in [(Role::Verifier, "verifier"), (Role::Matcher, "matcher")] {
-            let needed = if role == Role::Verifier { site.device() } else { site.site_database() };
+            let needed = if role == Role::Verifier {
+                site.device()
+            } else {
+                site.secret_path(SecretName::MatcherSeed)
+            };
             if !needed.exists() {
                 output::note(format_args!("{name}: not on this machine"));
                 continue;

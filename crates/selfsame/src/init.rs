@@ -11,7 +11,7 @@ use selfsame_server::setup::{CreatedSite, NewSite, create_site, default_limits};
 use serde_json::json;
 
 use crate::output;
-use crate::site::Site;
+use crate::site::{DATABASE_VARIABLE, Site};
 
 /// Make a site: folder, settings, secrets, databases, first merchant and terminals
 ///
@@ -37,6 +37,9 @@ pub struct Init {
     /// Domain below which terminals may have names, besides .local, .lan, .internal and .home.arpa; can be repeated
     #[arg(long = "domain", value_name = "DOMAIN")]
     domains: Vec<String>,
+    /// Keep the site's data in this PostgreSQL database instead of files, e.g. postgres://selfsame@localhost/selfsame
+    #[arg(long, value_name = "URL", env = DATABASE_VARIABLE)]
+    database: Option<String>,
     /// Print what was made as JSON
     #[arg(long)]
     json: bool,
@@ -58,7 +61,7 @@ impl Init {
         site.create_folders()?;
         site.create_secrets()?;
         site.authority(&self.domains, SystemClock.now())?;
-        site.create_settings()?;
+        site.create_settings(self.database.as_deref())?;
         let mode = if self.test { Mode::Test } else { Mode::Live };
         let new = NewSite {
             mode,
@@ -67,7 +70,7 @@ impl Init {
             store_name: self.store,
             limits: default_limits(mode),
         };
-        create_site(&site.site_database(), &site.keys_database(), new, SystemClock.now())
+        create_site(&site.database()?, new, SystemClock.now())
             .await
             .with_context(|| format!("failed to make a site in `{}`", site.folder().display()))
     }
@@ -80,6 +83,7 @@ impl Init {
             merchant: "Canteen".to_owned(),
             store: "Main hall".to_owned(),
             domains: Vec::new(),
+            database: None,
             json: false,
         }
     }

@@ -12,6 +12,7 @@ use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_server::anchor::Anchoring;
 use selfsame_server::{ClonePolicy, Config, Secrets, Server as PaymentServer, ServerError};
+use selfsame_store::Database;
 
 use crate::models::face_pack;
 use crate::process::{ProcessOptions, stop};
@@ -101,8 +102,7 @@ fn config(site: &Site) -> anyhow::Result<Config> {
     };
     Ok(Config {
         listen: settings.server.listen,
-        site_database: site.site_database(),
-        keys_database: site.keys_database(),
+        database: site.database()?,
         matcher_socket: site.socket("matcher.sock")?,
         secrets,
         code_prefix: settings.server.code_prefix,
@@ -140,7 +140,7 @@ fn origins(origins: Vec<String>) -> anyhow::Result<Vec<String>> {
 
 /// Looked at before it is opened, because opening makes an empty one.
 fn check_database(site: &Site) -> anyhow::Result<()> {
-    let path = site.site_database();
+    let Database::Files { site: path, .. } = site.database()? else { return Ok(()) };
     let (database, folder) = (path.display(), site.folder().display());
     match fs::metadata(&path) {
         Ok(metadata) if metadata.is_file() => Ok(()),

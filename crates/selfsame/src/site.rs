@@ -14,6 +14,7 @@ use selfsame_domain::terminal::KeyAlgorithm;
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::verification::{AttackPolicy, Policy};
 use selfsame_server::authority::Authority;
+use selfsame_store::Database;
 use selfsame_terminal::Budgets;
 use selfsame_terminal::register::RegisterSettings;
 use serde::Deserialize;
@@ -24,6 +25,15 @@ pub const DEFAULT_SETTINGS: &str = include_str!("../selfsame.default.toml");
 
 /// Bytes of every secret.
 const SECRET_BYTES: usize = 32;
+
+/// The line of the settings that is replaced when a site is made in PostgreSQL.
+const DATABASE_LINE: &str = "# database = \"postgres://selfsame@localhost/selfsame\"";
+
+/// Names the database in place of the settings, so that an address with a password need not be in a file.
+pub const DATABASE_VARIABLE: &str = "SELFSAME_DATABASE";
+
+/// Writers of payments of one server. Each has a connection and a slot.
+const WRITERS: std::ops::RangeInclusive<usize> = 1..=8;
 
 /// How long payers may be given, in seconds.
 const PAYER_SECONDS: std::ops::RangeInclusive<u16> = 1..=120;
@@ -104,7 +114,8 @@ settings! {
         pass_lifetime_seconds: u32,
         clone_policy: ClonePolicyKind,
         terminals: Vec<String>,
-    } optional { code_prefix: Prefix, }
+        writers: usize,
+    } optional { code_prefix: Prefix, database: String, }
 }
 
 settings! {
@@ -318,7 +329,29 @@ impl Site {
         &self.folder
     }
 
-    /// The site's database.
+    /// Where the site's data is: in the PostgreSQL database of the settings, else in files of the folder.
+    pub fn database(&self) -> anyhow::Result<Database> {
+        let settings = self.settings()?.server;
+        let writers = settings.writers;
+        ensure!(WRITERS.contains(&writers), "`writers` in section [server] must be within {WRITERS:?}");
+        Ok(match std::env::var(DATABASE_VARIABLE).ok().or(settings.database) {
+            Some(url) => Database::Postgres { url, writers },
+            None => Database::files(self.site_database(), self.keys_database()),
+        })
+    }
+
+    /// The same, if it can hold a site already. Looked at before it is opened, because opening makes empty files.
+    pub fn existing_database(&self) -> anyhow::Result<Database> {
+        let database = self.database()?;
+        if let Database::Files { site, .. } = &database
+            && !site.exists()
+        {
+            bail!("there is no site in `{}`", self.folder.display());
+        }
+        Ok(database)
+    }
+
+    /// The site's database file, where there is one.
     pub fn site_database(&self) -> PathBuf {
         self.folder.join("data/site.db")
     }
@@ -328,7 +361,7 @@ impl Site {
         self.folder.join("data/kiosk.json")
     }
 
-    /// The subject keys.
+    /// The subject keys' file, where there is one.
     pub fn keys_database(&self) -> PathBuf {
         self.folder.join("data/keys.db")
     }
@@ -452,12 +485,19 @@ impl Site {
     }
 
     /// Writes the commented default settings, unless there are some.
-    pub fn create_settings(&self) -> anyhow::Result<()> {
+    pub fn create_settings(&self, database: Option<&str>) -> anyhow::Result<()> {
         let path = self.folder.join("selfsame.toml");
         if path.exists() {
             return Ok(());
         }
-        fs::write(&path, DEFAULT_SETTINGS).with_context(|| format!("failed to write `{}`", path.display()))
+        let Some(url) = database else {
+            return fs::write(&path, DEFAULT_SETTINGS)
+                .with_context(|| format!("failed to write `{}`", path.display()));
+        };
+        ensure!(DEFAULT_SETTINGS.contains(DATABASE_LINE), "the embedded settings name the database");
+        let line = format!("database = {}", toml::Value::from(url));
+        // For the owner only: the address may hold a password.
+        write_private(&path, DEFAULT_SETTINGS.replacen(DATABASE_LINE, &line, 1).as_bytes())
     }
 
     /// Reads the settings; what the file leaves out has its default.
@@ -471,7 +511,8 @@ impl Site {
         toml::from_str(&text).with_context(|| format!("`{}` is not valid", path.display()))
     }
 
-    fn secret_path(&self, name: SecretName) -> PathBuf {
+    /// Where a secret is kept.
+    pub fn secret_path(&self, name: SecretName) -> PathBuf {
         self.folder.join("secrets").join(name.file())
     }
 

@@ -26,7 +26,8 @@ struct Readiness {
     store: bool,
     /// The matcher answers. Without it payments go on, verifications do not.
     matcher: bool,
-    /// What an answered payment survives: `local_sync` means it is synced to this machine's disk.
+    /// What an answered payment survives: `local_sync` means it is synced to the disk of this machine or of its database
+    /// server, `standby_sync` that a standby has synced it as well.
     durability: &'static str,
 }
 
@@ -43,5 +44,6 @@ async fn live() -> axum::http::StatusCode {
 async fn ready(State(app): State<AppState>) -> Result<Json<Readiness>, Problem> {
     let store = app.store.owns_slot().await.or_problem()? && !app.store.is_halted();
     let matcher = app.matcher.describe().await.is_ok();
-    Ok(Json(Readiness { mode: app.site.mode, store, matcher, durability: "local_sync" }))
+    let durability = app.store.durability().await.or_problem()?.as_str();
+    Ok(Json(Readiness { mode: app.site.mode, store, matcher, durability }))
 }

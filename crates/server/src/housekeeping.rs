@@ -22,14 +22,21 @@ const ROUNDS_PER_ROLL_UP: u64 = 60;
 const BEAT: Duration = Duration::from_secs(1);
 const _: () = assert!(BEAT.as_millis() * 3 <= LEASE.as_millis());
 
-/// Keeps the ledger's slot until the server ends or another one has taken over.
-pub(crate) async fn keep_slot(store: Arc<Store>) {
+/// Keeps the ledger's slots until the server ends or another one has taken over. Where several servers write, it takes
+/// others then: what it holds is nowhere but in the database, so it is as good as a server that has just started.
+pub(crate) async fn keep_slots(store: Arc<Store>) {
     let mut beats = tokio::time::interval(BEAT);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         beats.tick().await;
         match store.renew_slot().await {
             Ok(()) => {}
+            Err(StoreError::TakenOver) if store.is_shared() => {
+                tracing::warn!("another server has taken a slot over, as if this one had been gone");
+                if let Err(error) = store.take_over_slot(LEASE).await {
+                    tracing::warn!(%error, "no other slot was taken");
+                }
+            }
             Err(StoreError::TakenOver) => {
                 tracing::error!("another server has taken over: this one writes nothing more");
                 return;

@@ -65,7 +65,7 @@ use selfsame_domain::payment_code::Prefix;
 use selfsame_domain::site::Mode;
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::verification::Policy;
-use selfsame_store::{LEASE, Site, Store, StoreError, with_patience};
+use selfsame_store::{Database, LEASE, Site, Store, StoreError, with_patience};
 use tokio::net::TcpListener;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -93,10 +93,8 @@ const REQUEST_ID_HEADER: &str = "request-id";
 pub struct Config {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The site's database.
-    pub site_database: PathBuf,
-    /// The subject keys.
-    pub keys_database: PathBuf,
+    /// Where the site's data is.
+    pub database: Database,
     /// The matcher's socket.
     pub matcher_socket: PathBuf,
     /// Keys of the server.
@@ -147,8 +145,8 @@ pub enum ServerError {
     #[error("failed to open the site's databases")]
     Store(#[from] StoreError),
     /// The folder holds no site.
-    #[error("there is no site in `{0}`: make one with `selfsame init`")]
-    NoSite(PathBuf),
+    #[error("there is no site in {0}: make one with `selfsame init`")]
+    NoSite(String),
     /// A setting does not fit the site.
     #[error("setting `{setting}`: {reason}")]
     Setting {
@@ -230,15 +228,15 @@ pub struct Server {
 impl Server {
     /// Opens the databases and the port. Waits as long as another server of the same site is alive.
     pub async fn bind(config: Config, clock: Arc<AdvancingClock<SystemClock>>) -> Result<Self, ServerError> {
-        let store = Arc::new(Store::open(&config.site_database, &config.keys_database)?);
+        let store = Arc::new(Store::open(&config.database)?);
         let site = store.site().await?;
-        let site = site.ok_or_else(|| ServerError::NoSite(config.site_database.clone()))?;
+        let site = site.ok_or_else(|| ServerError::NoSite(config.database.to_string()))?;
         check_settings(&config, site.mode)?;
         // Before the slot: a server that was started twice by mistake ends here and disturbs nobody.
         let listen = |source| ServerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        own_slot(&store).await?;
+        own_slots(&store).await?;
         let matcher = Matcher::new(&config.matcher_socket, clock.clone());
         let queue = PaymentQueue::start(store.clone(), clock.clone());
         let prefix = config.code_prefix.unwrap_or_else(|| Prefix::default_for(site.mode));
@@ -291,7 +289,7 @@ impl Server {
         let mut background = tokio::task::JoinSet::new();
         background.spawn(housekeeping::run(self.app.clone(), self.anchoring));
         let (store, app) = (self.app.store.clone(), self.app.clone());
-        background.spawn(housekeeping::keep_slot(store.clone()));
+        background.spawn(housekeeping::keep_slots(store.clone()));
         let (router, _) = routes().split_for_parts();
         let router = router.merge(pages(&self.app.config.terminals));
         let router = selfsame_api::serve::with_fallbacks(router)
@@ -321,8 +319,8 @@ impl Server {
     }
 }
 
-/// Takes the ledger's slot over as soon as no other server of this site is alive.
-async fn own_slot(store: &Store) -> Result<(), StoreError> {
+/// Takes slots of the ledger over, on an embedded database as soon as no other server of this site is alive.
+async fn own_slots(store: &Store) -> Result<(), StoreError> {
     let mut told = false;
     while store.take_over_slot(LEASE).await?.is_none() {
         if !told {

@@ -10,7 +10,7 @@ use selfsame_domain::id::{AttemptId, PaymentId};
 use selfsame_domain::payment::{Answer, BATCH_REQUESTS_MAX, Origin, Refusal, Request};
 use selfsame_domain::timing::{Stage, Timings};
 use selfsame_store::{Attempt, Known, Store, StoreError, wait_patiently};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::random;
 
@@ -68,7 +68,10 @@ pub(crate) struct PaymentQueue {
 impl PaymentQueue {
     pub(crate) fn start(store: Arc<Store>, clock: Arc<impl Clock>) -> Self {
         let (waiting, requests) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(work(store.clone(), clock, requests));
+        let requests = Arc::new(Mutex::new(requests));
+        for writer in 0..store.writers() {
+            tokio::spawn(work(store.clone(), writer, clock.clone(), requests.clone()));
+        }
         Self { waiting, store }
     }
 
@@ -91,38 +94,57 @@ impl PaymentQueue {
     }
 }
 
-async fn work(store: Arc<Store>, clock: Arc<impl Clock>, mut requests: mpsc::Receiver<Waiting>) {
+/// What waits, for whichever writer comes next.
+type Requests = Arc<Mutex<mpsc::Receiver<Waiting>>>;
+
+/// The next batch, at least one request; `None` if there will be none. Writers wait here one behind the other, each for
+/// the first request and for nothing more.
+async fn next_batch(requests: &Requests) -> Option<Vec<Waiting>> {
+    let mut requests = requests.lock().await;
+    let mut batch = vec![requests.recv().await?];
+    while batch.len() < BATCH_REQUESTS_MAX {
+        let Ok(next) = requests.try_recv() else { break };
+        batch.push(next);
+    }
+    Some(batch)
+}
+
+async fn work(store: Arc<Store>, writer: usize, clock: Arc<impl Clock>, requests: Requests) {
     let mut aftermath = Aftermath::default();
     loop {
-        let first = if aftermath.is_empty() {
-            requests.recv().await
+        let batch = if aftermath.is_empty() {
+            next_batch(&requests).await
         } else {
-            match tokio::time::timeout(IDLE, requests.recv()).await {
-                Ok(first) => first,
+            match tokio::time::timeout(IDLE, next_batch(&requests)).await {
+                Ok(batch) => batch,
                 Err(_) => {
                     record(&store, std::mem::take(&mut aftermath)).await;
                     continue;
                 }
             }
         };
-        let Some(first) = first else { break };
-        let mut batch = vec![first];
-        while batch.len() < BATCH_REQUESTS_MAX {
-            let Ok(next) = requests.try_recv() else { break };
-            batch.push(next);
-        }
-        aftermath = run_batch(&store, &*clock, batch, aftermath).await;
+        let Some(batch) = batch else { break };
+        aftermath = run_batch(&store, writer, &*clock, batch, aftermath).await;
     }
     record(&store, aftermath).await;
 }
 
 async fn record(store: &Store, aftermath: Aftermath) {
+    if aftermath.is_empty() {
+        return;
+    }
     if let Err(error) = store.record_aftermath(aftermath.attempts, aftermath.timings).await {
         tracing::warn!(%error, "refusals and timings were not recorded");
     }
 }
 
-async fn run_batch(store: &Store, clock: &impl Clock, batch: Vec<Waiting>, earlier: Aftermath) -> Aftermath {
+async fn run_batch(
+    store: &Store,
+    writer: usize,
+    clock: &impl Clock,
+    batch: Vec<Waiting>,
+    earlier: Aftermath,
+) -> Aftermath {
     let started = Instant::now();
     let now = clock.now();
     // Callers that gave up before their turn were told that nothing happens.
@@ -133,7 +155,7 @@ async fn run_batch(store: &Store, clock: &impl Clock, batch: Vec<Waiting>, earli
     }
     let requests: Vec<Request> = batch.iter().map(|waiting| waiting.request.clone()).collect();
     store.pass("between the queue and the store");
-    let posted = store.post_batch(requests, earlier.attempts, earlier.timings, now).await;
+    let posted = store.post_batch(writer, requests, earlier.attempts, earlier.timings, now).await;
     store.pass("between the store and the callers");
     let mut aftermath = Aftermath::default();
     let outcome = match posted {
@@ -203,7 +225,7 @@ mod tests {
     use selfsame_domain::id::MerchantId;
     use selfsame_domain::payment::Reverse;
     use selfsame_domain::site::Mode;
-    use selfsame_store::{Fault, Gate};
+    use selfsame_store::{Database, Fault, Gate};
 
     use super::*;
     use crate::setup::{NewSite, create_site};
@@ -217,7 +239,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_full_queue_refuses_at_once_and_what_it_refused_never_happens() {
         let folder = tempfile::tempdir().unwrap();
-        let (site, keys) = (folder.path().join("site.db"), folder.path().join("keys.db"));
+        let database = Database::files(folder.path().join("site.db"), folder.path().join("keys.db"));
         let new = NewSite {
             mode: Mode::Test,
             currency: "EUR".parse().unwrap(),
@@ -225,8 +247,8 @@ mod tests {
             store_name: "Hall".to_owned(),
             limits: Vec::new(),
         };
-        let created = create_site(&site, &keys, new, SystemClock.now()).await.unwrap();
-        let store = Arc::new(Store::open(&site, &keys).unwrap());
+        let created = create_site(&database, new, SystemClock.now()).await.unwrap();
+        let store = Arc::new(Store::open(&database).unwrap());
         store.take_over_slot(Duration::ZERO).await.unwrap();
         let gate = Gate::default();
         store.faults().order(Fault::Stall(gate.clone()));

@@ -1,7 +1,6 @@
 //! The first things of a new site, made without a running server: the site itself, the operator's key, one merchant
 //! with its store and key, the terminals that wait for their activation, and limits that a stranger can live with.
 
-use std::path::Path;
 use std::time::Duration;
 
 use selfsame_api::merchant::Secret;
@@ -13,7 +12,7 @@ use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::site::Mode;
 use selfsame_domain::terminal::Purpose;
 use selfsame_domain::time::Timestamp;
-use selfsame_store::{ApiKey, Layer, NewMerchant, NewTerminal, Site, Store, StoreError};
+use selfsame_store::{ApiKey, Database, Layer, NewMerchant, NewTerminal, Site, Store, StoreError};
 
 use crate::authentication::{hash_api_key, new_api_key};
 use crate::random;
@@ -101,14 +100,13 @@ async fn create_terminal(
     Ok(FirstTerminal { terminal, activation_code: Secret(code) })
 }
 
-/// Makes a site in two new database files.
+/// Makes a site in a database that has none; makes the files, or the schemas.
 pub async fn create_site(
-    site_database: &Path,
-    keys_database: &Path,
+    database: &Database,
     new: NewSite,
     now: Timestamp,
 ) -> Result<CreatedSite, SetupError> {
-    let store = Store::open(site_database, keys_database)?;
+    let store = Store::open(database)?;
     if !store.create_site(Site { mode: new.mode, currency: new.currency }, now).await? {
         return Err(SetupError::Exists);
     }

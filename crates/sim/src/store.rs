@@ -126,6 +126,17 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
+    /// A world of its own, without codes.
+    pub fn of(wallets: Vec<Wallet>) -> Self {
+        let wallets = wallets.into_iter().map(|wallet| (wallet.wallet, wallet)).collect();
+        Self { wallets, codes: HashMap::new(), ..Self::default() }
+    }
+
+    /// Issues codes.
+    pub fn add_codes(&mut self, codes: impl IntoIterator<Item = (CodeMac, Code)>) {
+        self.codes.extend(codes);
+    }
+
     /// What the decision needs, as it is now.
     pub fn load(&self, requests: &[Request]) -> State {
         let mut state = State::new(self.slot, "EUR".parse().expect("a currency of the table"));
@@ -134,7 +145,7 @@ impl MemoryStore {
         state.wallets = self.wallets.clone();
         state.merchants.insert(merchant(), self.terms.clone());
         let payer = Payer { has_pin: true, ..Payer::default() };
-        state.payers = (0..WALLETS).map(|number| (account(number), payer.clone())).collect();
+        state.payers = self.wallets.values().map(|wallet| (wallet.account, payer.clone())).collect();
         for request in requests {
             if let Request::Charge(charge) = request
                 && let Some(code) = self.codes.get(&charge.code)

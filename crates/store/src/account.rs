@@ -1,6 +1,5 @@
 //! Payers' accounts with their wallets, and how they are found.
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::account::{AccountState, IdentifierKind};
 use selfsame_domain::id::{AccountId, WalletId};
 use selfsame_domain::money::Currency;
@@ -8,6 +7,7 @@ use selfsame_domain::payment::Wallet;
 use selfsame_domain::reference::Reference;
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{Optional, Row, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::verification::Lookup;
 use crate::{Store, row};
@@ -63,7 +63,7 @@ pub struct Account {
     pub created_at: Timestamp,
 }
 
-pub(crate) fn read_wallet(found: &rusqlite::Row<'_>) -> Result<Wallet> {
+pub(crate) fn read_wallet(found: &Row<'_>) -> Result<Wallet> {
     Ok(Wallet {
         wallet: row::text(found, 0)?,
         account: row::text(found, 1)?,

@@ -1,10 +1,10 @@
 //! API keys of operator and merchants. Only hashes are kept.
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{KeyId, MerchantId};
 use selfsame_domain::ledger::Caller;
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{Optional, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::{Store, row};
 

@@ -1,17 +1,21 @@
 //! Refused attempts: what the operator's story is read from. Outside the ledger chain.
 
-use rusqlite::{Transaction, params};
 use selfsame_domain::id::{AccountId, AttemptId, MerchantId, StoreId, TerminalId};
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::{Store, row};
 
 /// How long attempts are kept, in milliseconds: 90 days.
-const KEPT_MS: i64 = 90 * 24 * 3600 * 1000;
+pub(crate) const KEPT_MS: i64 = 90 * 24 * 3600 * 1000;
 
 /// Old attempts that one insert clears away, so that clearing never takes long.
-const CLEARED_MAX: i64 = 100;
+pub(crate) const CLEARED_MAX: i64 = 100;
+
+/// Clears some of those before a time.
+pub(crate) const CLEAR_ATTEMPTS: &str =
+    "delete from attempts where id in (select id from attempts where at < ?1 order by at limit ?2)";
 
 /// A refused attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +59,7 @@ pub(crate) fn insert(tx: &Transaction<'_>, attempt: &Attempt) -> Result<()> {
         attempt.merchant.map(|id| id.to_string()),
         attempt.account.map(|id| id.to_string()),
     ])?;
-    tx.prepare_cached(
-        "delete from attempts
-         where id in (select id from attempts where at < ?1 order by at limit ?2)",
-    )?
-    .execute(params![attempt.at.as_millis() - KEPT_MS, CLEARED_MAX])?;
+    tx.prepare_cached(CLEAR_ATTEMPTS)?.execute(params![attempt.at.as_millis() - KEPT_MS, CLEARED_MAX])?;
     Ok(())
 }
 

@@ -1,65 +1,53 @@
-//! Connections: one writer thread per file, a few read-only connections beside it.
+//! Connections: threads that own a writing connection each, a few reading connections beside them.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::TransactionBehavior;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::error::{Result, StoreError};
+use crate::database::postgres::{self, Purpose};
+use crate::database::{DatabaseError, Result, Transaction, sqlite};
+use crate::error::StoreError;
 use crate::fault::{Fault, Faults};
 use crate::patience::wait_patiently;
-use crate::slot;
+use crate::slot::{self, Holding};
 
 /// Transactions that may wait for the writer. Payments wait in the server's queue, in batches, so this is reached
 /// only when the disk stands still.
 const WRITER_QUEUE: usize = 1024;
 
-/// Read-only connections: more would not help on the small machines that sites run on.
+/// Connections that only read: more would not help on the small machines that sites run on.
 const READERS: usize = 4;
 
-/// How long a connection waits for a lock. Only a backup program can hold one against us.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Prepared statements that a connection keeps.
-const STATEMENTS: usize = 128;
-
-fn open(path: &Path, flags: OpenFlags) -> std::result::Result<Connection, StoreError> {
-    let error = |source| StoreError::Open { path: path.to_owned(), source };
-    let connection =
-        Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(error)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(error)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    Ok(connection)
+/// A connection to either engine.
+pub(crate) enum Connection {
+    Sqlite(rusqlite::Connection),
+    Postgres(postgres::Connection),
 }
 
-fn with_pragmas(path: &Path, pragmas: &str) -> std::result::Result<Connection, StoreError> {
-    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
-    let error = |source| StoreError::Open { path: path.to_owned(), source };
-    connection.execute_batch(pragmas).map_err(error)?;
-    Ok(connection)
-}
+impl Connection {
+    fn begin_to_write(&mut self) -> Result<Transaction<'_>> {
+        Ok(match self {
+            Connection::Sqlite(connection) => {
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?.into()
+            }
+            Connection::Postgres(connection) => connection.transaction().into(),
+        })
+    }
 
-/// The site's database: write-ahead log for readers beside the writer, synced at every commit.
-pub(crate) fn open_site(path: &Path) -> std::result::Result<Connection, StoreError> {
-    // Cache in KiB: what a busy hour touches. Checkpoint in pages of 4 KiB: a page that many payments change is then
-    // written back once, not each time; the log stays below 32 MiB or so.
-    with_pragmas(
-        path,
-        "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; pragma cache_size = -32768;
-         pragma wal_autocheckpoint = 8192;",
-    )
-}
+    fn begin_to_read(&mut self) -> Result<Transaction<'_>> {
+        Ok(match self {
+            Connection::Sqlite(connection) => connection.transaction()?.into(),
+            Connection::Postgres(connection) => connection.transaction().into(),
+        })
+    }
 
-/// The subject keys: no write-ahead log and deleted content overwritten, so that a destroyed key is gone from the
-/// file as soon as the transaction is.
-pub(crate) fn open_keys(path: &Path) -> std::result::Result<Connection, StoreError> {
-    with_pragmas(
-        path,
-        "pragma journal_mode = truncate; pragma synchronous = full; pragma secure_delete = on;",
-    )
+    /// Whether nothing can come of it any more.
+    fn is_lost(&self) -> bool {
+        matches!(self, Connection::Postgres(connection) if connection.is_closed())
+    }
 }
 
 /// What a job leaves behind.
@@ -74,26 +62,33 @@ enum After {
 type Job = Box<dyn FnOnce(&mut Connection) -> After + Send>;
 type Open = Box<dyn Fn() -> std::result::Result<Connection, StoreError> + Send>;
 
-/// A thread that owns the writing connection of one file.
+/// A thread that owns a writing connection.
+#[derive(Clone)]
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
     halted: Arc<AtomicBool>,
     faults: Arc<Faults>,
-    epoch: Option<Arc<AtomicU64>>,
+    /// The slot that every transaction of this writer must still own, where there is one writer for everything.
+    holding: Option<Arc<Holding>>,
 }
 
 impl Writer {
-    /// `epoch` is the one under which this process owns the file's slot, 0 while it does not; a file without slots
-    /// has none.
+    /// `open` has succeeded once and made `connection`.
     pub(crate) fn start(
         name: &str,
         mut connection: Connection,
         open: Open,
-        epoch: Option<Arc<AtomicU64>>,
+        holding: Option<Arc<Holding>>,
+        faults: Arc<Faults>,
     ) -> Self {
         let (jobs, mut waiting) = mpsc::channel::<Job>(WRITER_QUEUE);
         let work = move || {
             while let Some(job) = waiting.blocking_recv() {
+                if connection.is_lost()
+                    && let Ok(fresh) = open()
+                {
+                    connection = fresh;
+                }
                 if job(&mut connection) == After::Reopen {
                     // The old one stays if the disk is still away; its next job fails and tries again.
                     if let Ok(fresh) = open() {
@@ -104,7 +99,7 @@ impl Writer {
         };
         let thread = std::thread::Builder::new().name(format!("store-{name}"));
         thread.spawn(work).expect("the operating system starts a thread at process start");
-        Self { jobs, halted: Arc::default(), faults: Arc::default(), epoch }
+        Self { jobs, halted: Arc::default(), faults, holding }
     }
 
     /// Whether a failed sync has ended all writing until the next start.
@@ -112,7 +107,7 @@ impl Writer {
         self.halted.load(Ordering::SeqCst)
     }
 
-    /// The failures that are ordered for this file.
+    /// The failures that are ordered.
     pub(crate) fn faults(&self) -> Arc<Faults> {
         self.faults.clone()
     }
@@ -129,7 +124,7 @@ impl Writer {
         F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let (halted, faults, epoch) = (self.halted.clone(), self.faults.clone(), self.epoch.clone());
+        let (halted, faults, holding) = (self.halted.clone(), self.faults.clone(), self.holding.clone());
         // Set by whoever comes first: the writer that begins it, or the caller that gives up.
         let taken = Arc::new(AtomicBool::new(false));
         let begun = taken.clone();
@@ -141,8 +136,7 @@ impl Writer {
                 let _ = reply.send(Err(StoreError::Halted));
                 return After::Good;
             }
-            let epoch = epoch.map_or(0, |epoch| epoch.load(Ordering::SeqCst));
-            let done = run(connection, transaction, epoch, &faults, work);
+            let done = run(connection, transaction, holding.as_deref(), &faults, work);
             let after = match &done {
                 Err(error) if error.is_failed_sync() => {
                     // Whether the pages are on disk cannot be told any more, and a second sync that succeeds proves
@@ -174,19 +168,24 @@ impl Writer {
 fn run<T>(
     connection: &mut Connection,
     transaction: &'static str,
-    epoch: u64,
+    holding: Option<&Holding>,
     faults: &Faults,
     work: impl FnOnce(&Transaction<'_>) -> Result<T>,
 ) -> std::result::Result<T, StoreError> {
     let rolled_back = |source| StoreError::RolledBack { transaction, source };
-    let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(rolled_back)?;
+    let begun = connection.begin_to_write().map_err(rolled_back)?;
     faults.pass(transaction, "before anything is read");
     // Inside the transaction, so that nobody takes over between the look and the commit.
-    if epoch != 0 && slot::load_epoch(&begun).map_err(rolled_back)? != epoch {
+    if let Some(held) = holding.and_then(Holding::held)
+        && slot::load_epoch(&begun, held.slot).map_err(rolled_back)? != held.epoch
+    {
         return Err(StoreError::TakenOver);
     }
-    // Dropping an unfinished transaction rolls it back.
-    let value = work(&begun).map_err(rolled_back)?;
+    // Dropping an unfinished transaction rolls it back. One that has tried to commit by itself does not know.
+    let value = work(&begun).map_err(|source| match begun.has_ended() {
+        true => commit_error(transaction, source),
+        false => rolled_back(source),
+    })?;
     let fault = faults.take(transaction);
     if let Some(source) = fault.as_ref().and_then(Fault::before_commit) {
         return Err(commit_error(transaction, source));
@@ -200,30 +199,54 @@ fn run<T>(
     }
 }
 
-/// A full disk or a lock fails a commit before anything counts; an input or output error may come after.
-fn commit_error(transaction: &'static str, source: rusqlite::Error) -> StoreError {
-    match source.sqlite_error_code() {
-        Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt) | None => {
-            StoreError::OutcomeUnknown { transaction, source }
-        }
-        Some(_) => StoreError::RolledBack { transaction, source },
+fn commit_error(transaction: &'static str, source: DatabaseError) -> StoreError {
+    if source.leaves_commit_open() {
+        StoreError::OutcomeUnknown { transaction, source }
+    } else {
+        StoreError::RolledBack { transaction, source }
     }
 }
 
-/// Read-only connections.
+/// Where the readers read.
+#[derive(Clone)]
+pub(crate) enum ReadFrom {
+    File(PathBuf),
+    Postgres(Arc<str>),
+}
+
+impl ReadFrom {
+    fn open(&self) -> std::result::Result<Connection, StoreError> {
+        match self {
+            ReadFrom::File(path) => sqlite::open_to_read(path).map(Connection::Sqlite),
+            ReadFrom::Postgres(url) => open_postgres(url, Purpose::Reads, postgres::SITE_SCHEMA),
+        }
+    }
+}
+
+/// A connection to PostgreSQL.
+pub(crate) fn open_postgres(
+    url: &str,
+    purpose: Purpose,
+    schema: &str,
+) -> std::result::Result<Connection, StoreError> {
+    let connection = postgres::Connection::open(url, purpose, schema);
+    connection.map(Connection::Postgres).map_err(|source| StoreError::Connect { source })
+}
+
+/// Connections that only read.
 pub(crate) struct Readers {
-    path: PathBuf,
+    from: ReadFrom,
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
     pub(crate) faults: Arc<Faults>,
 }
 
 impl Readers {
-    pub(crate) fn open(path: &Path, faults: Arc<Faults>) -> std::result::Result<Self, StoreError> {
+    pub(crate) fn open(from: ReadFrom, faults: Arc<Faults>) -> std::result::Result<Self, StoreError> {
         // One connection now, so that a database that cannot be read is found at start.
-        let first = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let first = from.open()?;
         Ok(Self {
-            path: path.to_owned(),
+            from,
             idle: Arc::new(Mutex::new(vec![first])),
             permits: Arc::new(Semaphore::new(READERS)),
             faults,
@@ -255,19 +278,19 @@ impl Readers {
         F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
     {
         let permit = self.permits.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let (idle, path, faults) = (self.idle.clone(), self.path.clone(), self.faults.clone());
+        let (idle, from, faults) = (self.idle.clone(), self.from.clone(), self.faults.clone());
         let task = move || {
-            let kept = idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop();
-            let mut connection = match kept {
+            let kept = || idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop();
+            let mut connection = match std::iter::from_fn(kept).find(|kept| !kept.is_lost()) {
                 Some(connection) => connection,
-                None => open(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+                None => from.open()?,
             };
             let failed = |source| StoreError::RolledBack { transaction, source };
             if let Some(source) = faults.take(transaction).as_ref().and_then(Fault::before_commit) {
                 return Err(failed(source));
             }
             let value = {
-                let snapshot = connection.transaction().map_err(failed)?;
+                let snapshot = connection.begin_to_read().map_err(failed)?;
                 work(&snapshot).map_err(failed)?
             };
             idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(connection);

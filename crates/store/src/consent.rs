@@ -1,9 +1,9 @@
 //! Consents. Withdrawing one destroys what it allowed.
 
-use rusqlite::{OptionalExtension, params};
 use selfsame_domain::id::{AccountId, ConsentId, KeyId};
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{Optional, Row, params};
 use crate::enrolment::unpin_without_templates;
 use crate::error::StoreError;
 use crate::{Store, row};
@@ -46,7 +46,7 @@ const CONSENT: &str = "select id, account_id, text_version, language, given_at, 
      from consents
      where id = ?1";
 
-fn read_consent(found: &rusqlite::Row<'_>) -> crate::error::Result<Consent> {
+fn read_consent(found: &Row<'_>) -> crate::error::Result<Consent> {
     Ok(Consent {
         consent: row::text(found, 0)?,
         account: row::text(found, 1)?,
@@ -64,7 +64,7 @@ impl Store {
             .write("consent_create", move |tx| {
                 let added = tx.execute(
                     "insert into consents (id, account_id, text_version, language, text_hash, given_to, given_at)
-                     select ?1, id, ?3, ?4, ?5, ?6, ?7
+                     select ?1, id, ?3, ?4, cast(?5 as blob), ?6, cast(?7 as integer)
                      from accounts
                      where id = ?2",
                     params![

@@ -1,9 +1,9 @@
 //! What becomes of a terminal's key after its activation: a further activation code, rotation, warnings.
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{KeyId, TerminalId};
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{Optional, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::terminal::{ACTIVATION_TRIES, NewDeviceKey, insert_key};
 use crate::{Store, row};
@@ -81,7 +81,7 @@ impl Store {
             .write("activation_renew", move |tx| {
                 let changed = tx.execute(
                     "insert into activations (terminal_id, code_hash, expires_at, tries_left)
-                     select id, ?2, ?3, ?4
+                     select id, cast(?2 as blob), cast(?3 as integer), cast(?4 as integer)
                      from terminals
                      where id = ?1 and state <> 'retired'
                      on conflict (terminal_id) do update

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::enrolment::EnrolmentState;
 use selfsame_domain::id::{AccountId, ConsentId, EnrolmentId, TerminalId};
 use selfsame_domain::sensor::Modality;
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{DatabaseError, Optional, Row, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::template::{self, NewTemplate};
 use crate::verification::SubmissionRefusal;
@@ -57,7 +57,7 @@ pub struct Enrolment {
     pub nonce: Option<Vec<u8>>,
 }
 
-fn read_enrolment(found: &rusqlite::Row<'_>) -> Result<Enrolment> {
+fn read_enrolment(found: &Row<'_>) -> Result<Enrolment> {
     Ok(Enrolment {
         enrolment: row::text(found, 0)?,
         account: row::text(found, 1)?,
@@ -282,7 +282,7 @@ impl Store {
                 )?;
                 if changed != 1 {
                     // Withdrawn and recorded anew in between: roll everything back.
-                    return Err(rusqlite::Error::StatementChangedRows(changed));
+                    return Err(DatabaseError::Guard(changed));
                 }
                 Ok(Some(state))
             })

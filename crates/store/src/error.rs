@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use rusqlite::ErrorCode;
+
+use crate::database::{DatabaseError, postgres};
+
 /// A failed store operation. Refusals that callers expect are values of the operations, not errors.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -11,7 +15,25 @@ pub enum StoreError {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: rusqlite::Error,
+        source: DatabaseError,
+    },
+    /// PostgreSQL could not be reached, or did not let us in.
+    #[error("failed to connect to PostgreSQL")]
+    Connect {
+        /// Why. The address is not told: it may hold a password.
+        source: DatabaseError,
+    },
+    /// PostgreSQL is set in a way in which payments could be lost.
+    #[error(
+        "PostgreSQL runs with `{setting} = {found}`, by which acknowledged payments could be lost: set it to `{needed}`"
+    )]
+    Unsafe {
+        /// The setting.
+        setting: String,
+        /// Its value.
+        found: String,
+        /// The value that it must have.
+        needed: &'static str,
     },
     /// The file was written by a newer version.
     #[error("the database has schema {found}, this program knows up to {known}: use the newer program")]
@@ -30,7 +52,7 @@ pub enum StoreError {
         /// Name of the transaction.
         transaction: &'static str,
         /// Why.
-        source: rusqlite::Error,
+        source: DatabaseError,
     },
     /// The commit failed in a way that leaves open whether it is on disk: look it up by its reference.
     #[error("it is not known whether the transaction `{transaction}` was committed")]
@@ -38,7 +60,7 @@ pub enum StoreError {
         /// Name of the transaction.
         transaction: &'static str,
         /// Why.
-        source: rusqlite::Error,
+        source: DatabaseError,
     },
     /// The storage did not answer in the time that the request had, before anything was done; nothing will be.
     #[error("the storage did not answer in time for the transaction `{transaction}`")]
@@ -65,52 +87,98 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the same request may succeed later without anybody changing the program: the disk is full, the file is
-    /// locked or gone, the queue is full.
+    /// locked or gone, the database cannot be reached, the queue is full.
     pub fn is_temporary(&self) -> bool {
-        use rusqlite::ErrorCode::{
-            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure,
-        };
         match self {
             StoreError::Overloaded
             | StoreError::TooSlow { .. }
             | StoreError::TakenOver
             | StoreError::Closed
-            | StoreError::Halted => true,
-            StoreError::RolledBack { source, .. } | StoreError::Open { source, .. } => matches!(
-                source.sqlite_error_code(),
-                Some(CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | ReadOnly | SystemIoFailure)
-            ),
+            | StoreError::Halted
+            | StoreError::Connect { .. } => true,
+            StoreError::RolledBack { source, .. } | StoreError::Open { source, .. } => source.is_temporary(),
             StoreError::SchemaTooNew { .. }
+            | StoreError::Unsafe { .. }
             | StoreError::OutcomeUnknown { .. }
             | StoreError::StillRunning { .. } => false,
         }
     }
 
-    /// Somebody else holds the file's lock: nothing was done.
-    pub(crate) fn is_locked(&self) -> bool {
-        let code = self.source_error().and_then(rusqlite::Error::sqlite_error_code);
-        matches!(code, Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked))
-    }
-
-    fn source_error(&self) -> Option<&rusqlite::Error> {
+    fn source_error(&self) -> Option<&DatabaseError> {
         match self {
             StoreError::RolledBack { source, .. } | StoreError::OutcomeUnknown { source, .. } => Some(source),
             _ => None,
         }
     }
 
+    fn sqlite_code(&self) -> Option<ErrorCode> {
+        self.source_error().and_then(DatabaseError::sqlite_code)
+    }
+
+    /// Somebody else holds the file's lock: nothing was done.
+    pub(crate) fn is_locked(&self) -> bool {
+        matches!(self.sqlite_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    }
+
     /// The disk failed while reading or writing.
     pub(crate) fn is_disk_failure(&self) -> bool {
-        let code = self.source_error().and_then(rusqlite::Error::sqlite_error_code);
-        matches!(code, Some(rusqlite::ErrorCode::SystemIoFailure | rusqlite::ErrorCode::CannotOpen))
+        matches!(self.sqlite_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen))
     }
 
     /// A sync of a file or folder failed (`SQLITE_IOERR_FSYNC`, `SQLITE_IOERR_DIR_FSYNC`).
     pub(crate) fn is_failed_sync(&self) -> bool {
         match self.source_error() {
-            Some(rusqlite::Error::SqliteFailure(failure, _)) => {
+            Some(DatabaseError::Sqlite(rusqlite::Error::SqliteFailure(failure, _))) => {
                 [IOERR_FSYNC, IOERR_DIR_FSYNC].contains(&failure.extended_code)
             }
+            _ => false,
+        }
+    }
+
+    /// Nothing was done, because another server was quicker at the same: the same again may succeed at once.
+    pub(crate) fn is_conflict(&self) -> bool {
+        match self {
+            StoreError::RolledBack { source: DatabaseError::Postgres(error), .. } => {
+                postgres::is_conflict(error)
+            }
+            StoreError::RolledBack { source: DatabaseError::Guard(_), .. } => true,
+            _ => false,
+        }
+    }
+}
+
+impl DatabaseError {
+    fn sqlite_code(&self) -> Option<ErrorCode> {
+        match self {
+            DatabaseError::Sqlite(error) => error.sqlite_error_code(),
+            _ => None,
+        }
+    }
+
+    fn is_temporary(&self) -> bool {
+        use ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure};
+        match self {
+            DatabaseError::Sqlite(_) => matches!(
+                self.sqlite_code(),
+                Some(CannotOpen | DatabaseBusy | DatabaseLocked | DiskFull | ReadOnly | SystemIoFailure)
+            ),
+            DatabaseError::Postgres(error) => postgres::is_temporary(error),
+            _ => false,
+        }
+    }
+
+    /// Whether a commit that ended with this may be on disk all the same. A full disk or a lock fails a commit before
+    /// anything counts; an input or output error, or a lost connection, may come after.
+    pub(crate) fn leaves_commit_open(&self) -> bool {
+        match self {
+            DatabaseError::Sqlite(_) => {
+                matches!(
+                    self.sqlite_code(),
+                    Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt) | None
+                )
+            }
+            DatabaseError::Postgres(error) => !postgres::is_refusal(error),
+            DatabaseError::Unreplicated => true,
             _ => false,
         }
     }
@@ -120,5 +188,4 @@ impl StoreError {
 pub(crate) const IOERR_FSYNC: i32 = 10 | (4 << 8);
 const IOERR_DIR_FSYNC: i32 = 10 | (5 << 8);
 
-/// Inside transactions everything is an SQLite error; they are named when they leave.
-pub(crate) type Result<T> = std::result::Result<T, rusqlite::Error>;
+pub(crate) use crate::database::Result;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use rusqlite::ffi;
 
+use crate::database::DatabaseError;
 use crate::error::IOERR_FSYNC;
 use crate::payment::PAYMENTS;
 
@@ -30,14 +31,12 @@ pub enum Fault {
 }
 
 impl Fault {
-    fn failure(extended_code: i32) -> Option<rusqlite::Error> {
-        Some(rusqlite::Error::SqliteFailure(
-            ffi::Error::new(extended_code),
-            Some("ordered by a test".to_owned()),
-        ))
+    fn failure(extended_code: i32) -> Option<DatabaseError> {
+        let reason = Some("ordered by a test".to_owned());
+        Some(rusqlite::Error::SqliteFailure(ffi::Error::new(extended_code), reason).into())
     }
 
-    pub(crate) fn before_commit(&self) -> Option<rusqlite::Error> {
+    pub(crate) fn before_commit(&self) -> Option<DatabaseError> {
         match self {
             Fault::DiskFull => Self::failure(FULL),
             Fault::LostBefore => Self::failure(IOERR_WRITE),
@@ -50,7 +49,7 @@ impl Fault {
         }
     }
 
-    pub(crate) fn after_commit(&self) -> Option<rusqlite::Error> {
+    pub(crate) fn after_commit(&self) -> Option<DatabaseError> {
         matches!(self, Fault::LostAfter).then(|| Self::failure(IOERR_WRITE)).flatten()
     }
 }

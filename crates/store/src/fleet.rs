@@ -2,11 +2,11 @@
 //!
 //! Reports and configurations are kept as they are on the wire; the store does not look into them.
 
-use rusqlite::{OptionalExtension, params};
 use selfsame_domain::id::{KeyId, MerchantId, StoreId, TerminalId};
 use selfsame_domain::terminal::{KeyAlgorithm, Lifecycle, Purpose};
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{Optional, Row, params};
 use crate::error::{Result, StoreError};
 use crate::{Store, row};
 
@@ -74,7 +74,7 @@ const COLUMNS: &str =
      left join terminal_health on terminal_health.terminal_id = terminals.id
      left join terminal_configurations on terminal_configurations.subject = terminals.id";
 
-fn read(found: &rusqlite::Row<'_>) -> Result<FleetTerminal> {
+fn read(found: &Row<'_>) -> Result<FleetTerminal> {
     let locked_at = row::optional_timestamp(found, 8)?;
     let lifecycle = match row::text(found, 7)? {
         Lifecycle::Active if locked_at.is_some() => Lifecycle::Locked,
@@ -112,7 +112,7 @@ impl Store {
         self.readers
             .read("fleet_read", move |tx| {
                 let sql = format!(
-                    "{COLUMNS} where ?1 is null or terminals.id < ?1 order by terminals.id desc limit ?2"
+                    "{COLUMNS} where cast(?1 as text) is null or terminals.id < ?1 order by terminals.id desc limit ?2"
                 );
                 let before = before.map(|terminal| terminal.to_string());
                 let mut statement = tx.prepare_cached(&sql)?;

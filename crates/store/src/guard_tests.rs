@@ -2,7 +2,6 @@
 //! tested twice: the hostile write is refused, and on a database without that guard the same write goes through, so
 //! that the test would notice if the guard were gone.
 
-use rusqlite::{Connection, Transaction};
 use selfsame_domain::id::{
     AccountId, MerchantId, PaymentCodeId, PaymentId, SettlementId, VerificationId, WalletId,
 };
@@ -10,6 +9,9 @@ use selfsame_domain::ledger::{CHAIN_START, Caller, ChainedRow, Kind, LedgerAccou
 use selfsame_domain::payment::{Changes, Slot, WalletChange};
 use selfsame_domain::time::Timestamp;
 
+use rusqlite::Connection;
+
+use crate::database::{Transaction, params};
 use crate::error::Result;
 use crate::payment::save::save;
 
@@ -143,10 +145,10 @@ fn settled(statements: &'static [(u8, i64, i64, i64, &'static str)]) -> Write {
         let merchant = MerchantId::new(start(), id(1));
         tx.execute(
             "insert into merchants (id, request_ref, name, created_at) values (?1, 'm', 'm', 0)",
-            [merchant.to_string()],
+            params![merchant.to_string()],
         )?;
         for (number, after, payable, closing, approved_by) in statements {
-            tx.execute_batch(&settlement(*number, *after, *payable, *closing, approved_by))?;
+            tx.execute(&settlement(*number, *after, *payable, *closing, approved_by), params![])?;
         }
         Ok(())
     })
@@ -154,7 +156,7 @@ fn settled(statements: &'static [(u8, i64, i64, i64, &'static str)]) -> Write {
 
 fn run(without: Option<(&str, &str)>, write: &Write) -> Result<()> {
     let mut connection = database(without);
-    let tx = connection.transaction().unwrap();
+    let tx = Transaction::from(connection.transaction().unwrap());
     write(&tx)?;
     tx.commit()
 }
@@ -248,17 +250,17 @@ fn every_guard_refuses_and_its_absence_would_be_noticed() {
 fn a_stale_writer_writes_nothing() {
     for (stale, slot) in [("epoch", before(4, 0)), ("sequence", before(5, 1))] {
         let mut connection = database(None);
-        let tx = connection.transaction().unwrap();
+        let tx = Transaction::from(connection.transaction().unwrap());
         assert!(save(&tx, &slot, &chained(vec![charge(1)])).is_err(), "stale {stale}");
-        tx.rollback().unwrap();
+        drop(tx);
     }
     // Even if nobody looked at the affected rows: a row is selected out of the slot that the update moved.
     let mut connection = database(None);
-    let tx = connection.transaction().unwrap();
+    let tx = Transaction::from(connection.transaction().unwrap());
     let changes = chained(vec![charge(1)]);
     assert!(crate::payment::save::insert_row(&tx, &changes.rows[0], 4).is_err());
     assert!(crate::payment::save::insert_row(&tx, &changes.rows[0], 5).is_err(), "beyond the head");
-    let count: i64 = tx.query_row("select count(*) from payments", [], |found| found.get(0)).unwrap();
+    let count: i64 = tx.query_row("select count(*) from payments", params![], |found| found.get(0)).unwrap();
     assert_eq!(count, 0);
 }
 

@@ -1,12 +1,12 @@
 //! The books, recomputed from all rows: trial balance, chain, and wallets against their rows.
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::ledger::export::{ExportedRow, FORMAT, HexHash, Line};
 use selfsame_domain::ledger::{
     ChainError, ChainVerifier, ChainedRow, LedgerAccount, Row, RowHash, TrialBalance,
 };
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{self, Bind, DatabaseError, Optional, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::{Store, row};
 
@@ -40,7 +40,7 @@ pub(crate) const ROW_COLUMNS: &str =
      amount_minor, currency, account_id, caller, actor_id, reference, code_id, verification_id, sensor_grade,
      merchant_id, store_id, terminal_id, created_at, expires_at, hash";
 
-pub(crate) fn read_row(found: &rusqlite::Row<'_>) -> Result<ChainedRow> {
+pub(crate) fn read_row(found: &database::Row<'_>) -> Result<ChainedRow> {
     let row = Row {
         slot: row::integer(found, 0)?,
         sequence: row::integer(found, 1)?,
@@ -74,7 +74,7 @@ pub(crate) fn read_row(found: &rusqlite::Row<'_>) -> Result<ChainedRow> {
 pub(crate) fn rows(
     tx: &Transaction<'_>,
     condition: &str,
-    parameters: impl rusqlite::Params,
+    parameters: &[&dyn Bind],
 ) -> Result<Vec<ChainedRow>> {
     let sql = format!(
         "select {ROW_COLUMNS}
@@ -95,8 +95,7 @@ fn audit_slot(tx: &Transaction<'_>, slot: u32, balance: &mut TrialBalance) -> Re
     let mut statement = tx.prepare_cached(&sql)?;
     let mut verifier = Some(ChainVerifier::new(slot));
     let mut broken = None;
-    let mut rows = statement.query(params![slot])?;
-    while let Some(found) = rows.next()? {
+    statement.for_each(params![slot], |found| {
         let chained = read_row(found)?;
         balance.push(&chained.row);
         // After the first wrong row the rest of the chain says nothing more.
@@ -104,7 +103,8 @@ fn audit_slot(tx: &Transaction<'_>, slot: u32, balance: &mut TrialBalance) -> Re
             broken = Some(error);
             verifier = None;
         }
-    }
+        Ok(())
+    })?;
     let head = tx.query_row("select sequence, hash from slots where slot = ?1", params![slot], |found| {
         Ok((row::integer::<u64>(found, 0)?, row::array::<32>(found, 1)?))
     })?;
@@ -114,15 +114,15 @@ fn audit_slot(tx: &Transaction<'_>, slot: u32, balance: &mut TrialBalance) -> Re
 
 fn count_differing_wallets(tx: &Transaction<'_>, balance: &TrialBalance) -> Result<u64> {
     let mut statement = tx.prepare_cached("select id, currency, balance_minor from wallets")?;
-    let mut wallets = statement.query([])?;
     let recomputed: std::collections::HashMap<_, _> =
         balance.lines().map(|(currency, account, minor)| ((currency, account), minor)).collect();
     let mut differing = 0;
-    while let Some(found) = wallets.next()? {
+    statement.for_each(params![], |found| {
         let key = (row::text(found, 1)?, LedgerAccount::Wallet(row::text(found, 0)?));
         let stored: i64 = found.get(2)?;
         differing += u64::from(recomputed.get(&key).copied().unwrap_or(0) != i128::from(stored));
-    }
+        Ok(())
+    })?;
     Ok(differing)
 }
 
@@ -148,31 +148,28 @@ impl Store {
 type Sink = Box<dyn FnMut(&Line) -> std::io::Result<()> + Send>;
 
 fn write_line(sink: &mut Sink, line: &Line) -> Result<()> {
-    sink(line).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    sink(line).map_err(DatabaseError::Sink)
 }
 
 fn export(tx: &Transaction<'_>, sink: &mut Sink, now: Timestamp) -> Result<u64> {
     write_line(sink, &Line::Header { format: FORMAT.to_owned(), exported_at: now })?;
     let sql = format!("select {ROW_COLUMNS} from payments order by slot, sequence");
-    let mut statement = tx.prepare(&sql)?;
-    let mut found = statement.query([])?;
     let mut count = 0;
-    while let Some(found) = found.next()? {
+    tx.prepare_cached(&sql)?.for_each(params![], |found| {
         write_line(sink, &Line::Row(Box::new(ExportedRow::from(&read_row(found)?))))?;
         count += 1;
-    }
-    let mut statement =
-        tx.prepare("select id, currency, balance_minor, held_minor from wallets order by id")?;
-    let mut found = statement.query([])?;
-    while let Some(found) = found.next()? {
+        Ok(())
+    })?;
+    let wallets = "select id, currency, balance_minor, held_minor from wallets order by id";
+    tx.prepare_cached(wallets)?.for_each(params![], |found| {
         let line = Line::Wallet {
             wallet: row::text(found, 0)?,
             currency: row::text(found, 1)?,
             balance_minor: found.get(2)?,
             held_minor: found.get(3)?,
         };
-        write_line(sink, &line)?;
-    }
+        write_line(sink, &line)
+    })?;
     for (slot, sequence, hash) in heads(tx)? {
         write_line(sink, &Line::Head { slot, sequence, hash: HexHash(hash) })?;
     }
@@ -181,7 +178,7 @@ fn export(tx: &Transaction<'_>, sink: &mut Sink, now: Timestamp) -> Result<u64> 
 
 fn heads(tx: &Transaction<'_>) -> Result<Vec<(u32, u64, RowHash)>> {
     let mut statement = tx.prepare_cached("select slot, sequence, hash from slots order by slot")?;
-    let heads = statement.query_map([], |found| {
+    let heads = statement.query_map(params![], |found| {
         Ok((row::integer(found, 0)?, row::integer(found, 1)?, row::array::<32>(found, 2)?))
     })?;
     heads.collect()

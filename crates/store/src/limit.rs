@@ -1,12 +1,12 @@
 //! Limits and the other rules that decisions are made by.
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{AccountId, MerchantId};
 use selfsame_domain::limit::{BusinessDay, Category, Hours, Limits};
 use selfsame_domain::payment::Terms;
 use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{Optional, Row, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::{Store, row};
 
@@ -24,7 +24,7 @@ pub enum Layer {
 }
 
 impl Layer {
-    fn key(self) -> (&'static str, String) {
+    pub(crate) fn key(self) -> (&'static str, String) {
         match self {
             Layer::Site => ("site", String::new()),
             Layer::Grade(grade) => ("grade", grade.to_string()),
@@ -55,7 +55,7 @@ pub struct Rules {
 }
 
 /// First column that [`read_limits`] reads is the one at `first`.
-fn read_limits(found: &rusqlite::Row<'_>, first: usize) -> Result<Limits> {
+pub(crate) fn read_limits(found: &Row<'_>, first: usize) -> Result<Limits> {
     let minutes: (Option<u16>, Option<u16>) = (found.get(first + 4)?, found.get(first + 5)?);
     let hours = match minutes {
         (Some(from), Some(to)) => Hours::new(from, to).ok(),
@@ -73,7 +73,7 @@ fn read_limits(found: &rusqlite::Row<'_>, first: usize) -> Result<Limits> {
     })
 }
 
-const LIMIT_COLUMNS: &str =
+pub(crate) const LIMIT_COLUMNS: &str =
     "payment_minor_max, day_minor_max, day_count_max, step_up_above_minor, from_minute,
      to_minute, categories_blocked";
 
@@ -88,15 +88,30 @@ pub(crate) fn load_limits(tx: &Transaction<'_>, layer: Layer) -> Result<Limits> 
     Ok(found.unwrap_or_default())
 }
 
+/// The first two columns: minutes and whether gestures confirm.
+pub(crate) fn read_rules(found: &Row<'_>) -> Result<Rules> {
+    let business_day = BusinessDay { utc_offset_minutes: row::integer(found, 0)? };
+    Ok(Rules { business_day, gesture_confirms: found.get(1)? })
+}
+
 pub(crate) fn load_rules(tx: &Transaction<'_>) -> Result<Rules> {
     let found = tx
         .prepare_cached("select utc_offset_minutes, gesture_confirms from rules where id = 1")?
-        .query_row([], |found| {
-            let business_day = BusinessDay { utc_offset_minutes: row::integer(found, 0)? };
-            Ok(Rules { business_day, gesture_confirms: found.get(1)? })
-        })
+        .query_row(params![], read_rules)
         .optional()?;
     Ok(found.unwrap_or_default())
+}
+
+/// Puts a layer of the site's limits, the first two columns, where it belongs.
+pub(crate) fn read_site_limits(found: &Row<'_>, terms: &mut Terms) -> Result<()> {
+    let limits = read_limits(found, 2)?;
+    match found.get::<String>(0)?.as_str() {
+        "site" => terms.site = limits,
+        _ => {
+            terms.by_grade.insert(row::text(found, 1)?, limits);
+        }
+    }
+    Ok(())
 }
 
 /// Site-wide rules of a decision.
@@ -108,17 +123,7 @@ pub(crate) fn load_terms(tx: &Transaction<'_>) -> Result<Terms> {
         ..Terms::default()
     };
     let sql = format!("select layer, subject, {LIMIT_COLUMNS} from limits where layer in ('site', 'grade')");
-    let mut statement = tx.prepare_cached(&sql)?;
-    let mut layers = statement.query([])?;
-    while let Some(found) = layers.next()? {
-        let limits = read_limits(found, 2)?;
-        match found.get::<_, String>(0)?.as_str() {
-            "site" => terms.site = limits,
-            _ => {
-                terms.by_grade.insert(row::text(found, 1)?, limits);
-            }
-        }
-    }
+    tx.prepare_cached(&sql)?.for_each(params![], |found| read_site_limits(found, &mut terms))?;
     Ok(terms)
 }
 
@@ -224,7 +229,7 @@ impl Store {
             .write("agreement_set", move |tx| {
                 let changed = tx.execute(
                     "insert into merchant_terms (merchant_id, category, undo_minutes, fee, updated_by)
-                     select merchants.id, ?2, ?3, ?4, 'agreement_set'
+                     select merchants.id, ?2, cast(?3 as integer), cast(?4 as integer), 'agreement_set'
                      from merchants
                      where merchants.id = ?1
                      on conflict (merchant_id) do update

@@ -1,14 +1,14 @@
 //! Merchants with their stores.
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{MerchantId, StoreId};
 use selfsame_domain::money::Currency;
 use selfsame_domain::reference::Reference;
 use selfsame_domain::time::Timestamp;
 
 use crate::api_key::{self, ApiKey};
+use crate::database::{Optional, Transaction, params};
 use crate::error::StoreError;
-use crate::slot::SLOT;
+use crate::slot::load_slots;
 use crate::{Store, row};
 
 /// A merchant with its first store and key.
@@ -87,9 +87,13 @@ impl Store {
     ) -> Result<i64, StoreError> {
         self.readers
             .read("merchant_balance_read", move |tx| {
-                let (sequence, balance_minor) = rolled_up(tx, merchant, currency)?;
-                let (_, tail_minor) = tail(tx, merchant, currency, sequence)?;
-                Ok(balance_minor + tail_minor)
+                let mut owed_minor = 0;
+                for slot in load_slots(tx)? {
+                    let (sequence, balance_minor) = rolled_up(tx, merchant, currency, slot.slot)?;
+                    let (_, tail_minor) = tail(tx, merchant, currency, slot.slot, sequence)?;
+                    owed_minor += balance_minor + tail_minor;
+                }
+                Ok(owed_minor)
             })
             .await
     }
@@ -100,12 +104,15 @@ impl Store {
         self.writer
             .write("merchants_roll_up", move |tx| {
                 let mut statement = tx.prepare_cached("select id from merchants")?;
-                let merchants = statement.query_map([], |found| row::text(found, 0))?;
+                let merchants = statement.query_map(params![], |found| row::text(found, 0))?;
+                let merchants = merchants.collect::<crate::error::Result<Vec<MerchantId>>>()?;
+                let slots = load_slots(tx)?;
+                let pairs =
+                    merchants.iter().flat_map(|merchant| slots.iter().map(|slot| (*merchant, slot.slot)));
                 let mut moved = 0;
-                for merchant in merchants {
-                    let merchant: MerchantId = merchant?;
-                    let (sequence, balance_minor) = rolled_up(tx, merchant, currency)?;
-                    let (last, tail_minor) = tail(tx, merchant, currency, sequence)?;
+                for (merchant, slot) in pairs {
+                    let (sequence, balance_minor) = rolled_up(tx, merchant, currency, slot)?;
+                    let (last, tail_minor) = tail(tx, merchant, currency, slot, sequence)?;
                     let Some(last) = last else { continue };
                     tx.prepare_cached(
                         "insert into merchant_rollups (merchant_id, currency, slot, sequence, balance_minor)
@@ -116,7 +123,7 @@ impl Store {
                     .execute(params![
                         merchant.to_string(),
                         currency.code(),
-                        SLOT,
+                        slot,
                         last,
                         balance_minor + tail_minor,
                     ])?;
@@ -133,6 +140,7 @@ fn rolled_up(
     tx: &Transaction<'_>,
     merchant: MerchantId,
     currency: Currency,
+    slot: u32,
 ) -> crate::error::Result<(i64, i64)> {
     let found = tx
         .prepare_cached(
@@ -140,7 +148,7 @@ fn rolled_up(
              from merchant_rollups
              where merchant_id = ?1 and currency = ?2 and slot = ?3",
         )?
-        .query_row(params![merchant.to_string(), currency.code(), SLOT], |found| {
+        .query_row(params![merchant.to_string(), currency.code(), slot], |found| {
             Ok((found.get(0)?, found.get(1)?))
         })
         .optional()?;
@@ -152,21 +160,22 @@ fn tail(
     tx: &Transaction<'_>,
     merchant: MerchantId,
     currency: Currency,
+    slot: u32,
     after: i64,
 ) -> crate::error::Result<(Option<i64>, i64)> {
     tx.prepare_cached(
-        "select max(sequence), coalesce(sum(
+        "select max(sequence), cast(coalesce(sum(
              case
                  when state <> 'posted' then 0
                  when credit = ?1 then amount_minor
                  when debit = ?1 then -amount_minor
                  else 0
              end
-         ), 0)
+         ), 0) as integer)
          from payments
          where merchant_id = ?1 and slot = ?2 and sequence > ?3 and currency = ?4",
     )?
-    .query_row(params![merchant.to_string(), SLOT, after, currency.code()], |found| {
+    .query_row(params![merchant.to_string(), slot, after, currency.code()], |found| {
         Ok((found.get(0)?, found.get(1)?))
     })
 }

@@ -1,11 +1,13 @@
 //! Payments: one transaction loads what a batch needs, lets `domain` decide, and writes all of it or nothing.
 
+mod at_once;
 pub(crate) mod load;
 pub(crate) mod save;
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{MerchantId, PaymentId, TerminalId, VerificationId};
 use selfsame_domain::ledger::{Caller, Kind};
 use selfsame_domain::payment::{Answer, IdempotencyKey, Origin, Payment, Request, Status, Target, decide};
@@ -13,9 +15,11 @@ use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Timings;
 
 use crate::attempt::{self, Attempt};
+use crate::database::{Optional, Row, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::payment::load::{IS_LOOKALIKE, find_by_key, find_by_receipt, find_history, load};
 use crate::payment::save::save;
+use crate::slot::{Ledger, load_slots};
 use crate::{Store, row};
 
 /// The transaction of a batch of payments.
@@ -83,41 +87,141 @@ fn save_timings(tx: &Transaction<'_>, timings: &[(PaymentId, Timings)]) -> Resul
     Ok(())
 }
 
+fn save_aftermath(
+    tx: &Transaction<'_>,
+    attempts: &[Attempt],
+    timings: &[(PaymentId, Timings)],
+) -> Result<()> {
+    attempts.iter().try_for_each(|attempt| attempt::insert(tx, attempt))?;
+    save_timings(tx, timings)
+}
+
+/// What one transaction decides and writes.
+struct Batch {
+    requests: Vec<Request>,
+    attempts: Vec<Attempt>,
+    timings: Vec<(PaymentId, Timings)>,
+    now: Timestamp,
+}
+
+/// How often a batch is decided anew because another server was quicker. Every time somebody has got on, so more in a
+/// row than this means that something else is wrong.
+const CONFLICTS_MAX: u32 = 8;
+
+/// Where leg 0 of a payment is.
+struct Place {
+    payment: PaymentId,
+    slot: u32,
+    sequence: i64,
+    created_at: Timestamp,
+}
+
+fn read_place(found: &Row<'_>) -> Result<Place> {
+    Ok(Place {
+        payment: row::text(found, 0)?,
+        slot: row::integer(found, 1)?,
+        sequence: found.get(2)?,
+        created_at: row::timestamp(found, 3)?,
+    })
+}
+
+fn find_place(tx: &Transaction<'_>, payment: PaymentId) -> Result<Option<Place>> {
+    tx.prepare_cached(
+        "select payment_id, slot, sequence, created_at
+         from payments
+         where payment_id = ?1 and leg = 0",
+    )?
+    .query_row(params![payment.to_string()], read_place)
+    .optional()
+}
+
+/// The newest payments of a merchant or an account in one slot, behind the cursor. In the cursor's own slot its place
+/// in the stream is exact; in others its time is, and there the newer rows of that slot are passed over one by one.
+fn newest(
+    tx: &Transaction<'_>,
+    (column, subject): (&str, &str),
+    slot: u32,
+    cursor: Option<&Place>,
+    limit: u32,
+) -> Result<VecDeque<Place>> {
+    let sequence = cursor.filter(|cursor| cursor.slot == slot).map_or(i64::MAX, |cursor| cursor.sequence);
+    let (time, owner) = match cursor.filter(|cursor| cursor.slot != slot) {
+        Some(cursor) => (cursor.created_at.as_millis(), i64::from(cursor.slot)),
+        None => (i64::MAX, i64::MAX),
+    };
+    let sql = format!(
+        "select payment_id, slot, sequence, created_at
+         from payments
+         where {column} = ?1 and slot = ?2 and leg = 0 and sequence < ?3 and amount_minor > 0
+             and (created_at < ?4 or (created_at = ?4 and slot < ?5))
+             and kind in ('charge', 'refund', 'top_up', 'withdrawal')
+         order by sequence desc
+         limit ?6"
+    );
+    let parameters = params![subject, slot, sequence, time, owner, limit];
+    tx.prepare_cached(&sql)?.query_map(parameters, read_place)?.collect()
+}
+
 impl Store {
-    /// Decides and writes a batch: load, [`decide`], commit, in one transaction. What earlier batches left to be
-    /// recorded (refusals and timings, which are outside the chain) is written along. Writes nothing once another
-    /// writer has taken the slot over.
+    /// Decides and writes a batch: load, [`decide`], commit, in one transaction of writer number `writer`, below
+    /// [`Store::writers`]. What earlier batches left to be recorded (refusals and timings, which are outside the chain)
+    /// is written along. Writes nothing once another server has taken the slot over.
     pub async fn post_batch(
         &self,
+        writer: usize,
         requests: Vec<Request>,
         attempts: Vec<Attempt>,
         timings: Vec<(PaymentId, Timings)>,
         now: Timestamp,
     ) -> std::result::Result<BatchOutcome, StoreError> {
-        let (epoch, faults) = (self.epoch(), self.writer.faults());
-        let pass = move |point| faults.pass(PAYMENTS, point);
+        let batch = Arc::new(Batch { requests, attempts, timings, now });
+        let mut tries = CONFLICTS_MAX;
+        loop {
+            match self.post_once(writer, batch.clone()).await {
+                // Somebody else was quicker with a wallet, a reference or a code. Decided anew on what there is now;
+                // nothing was written, and the decision asks nothing but its arguments.
+                Err(error) if error.is_conflict() && tries > 0 => {
+                    tracing::debug!(%error, "a batch is decided anew");
+                    tries -= 1;
+                }
+                posted => return posted,
+            }
+        }
+    }
+
+    async fn post_once(
+        &self,
+        writer: usize,
+        batch: Arc<Batch>,
+    ) -> std::result::Result<BatchOutcome, StoreError> {
+        let Ledger { writer, holding } = &self.ledgers[writer];
+        let held = holding.held().ok_or(StoreError::TakenOver)?;
+        let faults = writer.faults();
         let work = move |tx: &Transaction<'_>| {
+            let Batch { requests, attempts, timings, now } = &*batch;
             let started = Instant::now();
-            let state = load(tx, &requests, now)?;
-            if state.slot.epoch != epoch {
+            let state = load(tx, held, requests, *now)?;
+            if state.slot.epoch != held.epoch {
                 return Ok(None);
             }
             let loaded = Instant::now();
             let before = state.slot;
-            pass("before the decision");
+            faults.pass(PAYMENTS, "before the decision");
             let origins = requests.iter().map(|request| state.origin(request)).collect();
-            let (answers, changes) = decide(state, &requests, now);
+            let (answers, changes) = decide(state, requests, *now);
             let decided = Instant::now();
-            pass("before anything is written");
-            save(tx, &before, &changes)?;
-            pass("between the ledger and what is recorded beside it");
-            for attempt in &attempts {
-                attempt::insert(tx, attempt)?;
+            faults.pass(PAYMENTS, "before anything is written");
+            match tx.postgres() {
+                Some(postgres) => at_once::save(postgres, tx, &before, &changes, attempts, timings)?,
+                None => {
+                    save(tx, &before, &changes)?;
+                    faults.pass(PAYMENTS, "between the ledger and what is recorded beside it");
+                    save_aftermath(tx, attempts, timings)?;
+                }
             }
-            save_timings(tx, &timings)?;
             Ok(Some((answers, origins, loaded - started, decided - loaded, decided)))
         };
-        let posted = self.writer.write(PAYMENTS, work).await?;
+        let posted = writer.write(PAYMENTS, work).await?;
         let (answers, origins, load, decide, decided) = posted.ok_or(StoreError::TakenOver)?;
         Ok(BatchOutcome { answers, origins, times: BatchTimes { load, decide, commit: decided.elapsed() } })
     }
@@ -128,14 +232,8 @@ impl Store {
         attempts: Vec<Attempt>,
         timings: Vec<(PaymentId, Timings)>,
     ) -> std::result::Result<(), StoreError> {
-        self.writer
-            .write("payments_aftermath", move |tx| {
-                for attempt in &attempts {
-                    attempt::insert(tx, attempt)?;
-                }
-                save_timings(tx, &timings)
-            })
-            .await
+        let writer = &self.ledger().writer;
+        writer.write("payments_aftermath", move |tx| save_aftermath(tx, &attempts, &timings)).await
     }
 
     /// What became of a reference.
@@ -191,28 +289,26 @@ impl Store {
                     PaymentsOf::Merchant(merchant) => ("merchant_id", merchant.to_string()),
                     PaymentsOf::Account(account) => ("account_id", account.to_string()),
                 };
-                // Ids sort by time; the cursor's own place in the stream is the exact one.
-                let place: i64 = match before {
-                    None => i64::MAX,
-                    Some(before) => tx
-                        .prepare_cached("select sequence from payments where payment_id = ?1 and leg = 0")?
-                        .query_row(params![before.to_string()], |found| found.get(0))
-                        .optional()?
-                        .unwrap_or(0),
+                let cursor = match before {
+                    None => None,
+                    Some(before) => match find_place(tx, before)? {
+                        Some(place) => Some(place),
+                        None => return Ok(Vec::new()),
+                    },
                 };
-                let sql = format!(
-                    "select payment_id
-                     from payments
-                     where {column} = ?1 and leg = 0 and sequence < ?2 and amount_minor > 0
-                         and kind in ('charge', 'refund', 'top_up', 'withdrawal')
-                     order by sequence desc
-                     limit ?3"
-                );
-                let mut statement = tx.prepare_cached(&sql)?;
-                let ids = statement.query_map(params![subject, place, limit], |found| row::text(found, 0))?;
+                let mut slots = Vec::new();
+                for slot in load_slots(tx)? {
+                    slots.push(newest(tx, (column, &subject), slot.slot, cursor.as_ref(), limit)?);
+                }
                 let mut payments = Vec::new();
-                for id in ids {
-                    let history = find_history(tx, id?)?;
+                while payments.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
+                    // Newest first. Within a slot the stream's own order counts, which no clock that was set back
+                    // changes; between slots there is none but that of the clocks.
+                    let next = slots
+                        .iter_mut()
+                        .max_by_key(|slot| slot.front().map(|place| (place.created_at, place.slot)));
+                    let Some(place) = next.and_then(VecDeque::pop_front) else { break };
+                    let history = find_history(tx, place.payment)?;
                     payments.extend(history.and_then(|history| history.payment()));
                 }
                 Ok(payments)
@@ -316,7 +412,7 @@ impl Store {
                 let mut statement = tx.prepare_cached(
                     "select payment_id
                      from open_payments
-                     where kind = ?1 and (?2 is null or merchant_id = ?2)
+                     where kind = ?1 and (cast(?2 as text) is null or merchant_id = ?2)
                      order by payment_id
                      limit ?3",
                 )?;

@@ -1,6 +1,5 @@
 //! General payment codes: issued here, used up by the payment.
 
-use rusqlite::{ErrorCode, OptionalExtension, Transaction, params};
 use selfsame_domain::id::{AccountId, PaymentCodeId, VerificationId};
 use selfsame_domain::money::Currency;
 use selfsame_domain::payment::CodeMac;
@@ -8,6 +7,7 @@ use selfsame_domain::reference::Reference;
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::verification::State;
 
+use crate::database::{Optional, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::terminal::Terminal;
 use crate::{Store, row};
@@ -69,7 +69,7 @@ fn issue(
         .query_row(params![new.verification.to_string(), new.terminal.terminal.to_string()], |found| {
             let state: State = row::text(found, 0)?;
             let account: Option<AccountId> = row::optional_text(found, 2)?;
-            Ok((state, row::timestamp(found, 1)?, account, found.get::<_, bool>(3)?))
+            Ok((state, row::timestamp(found, 1)?, account, found.get::<bool>(3)?))
         })
         .optional()?;
     let Some((state, pass_expires_at, account, consumed)) = found else {
@@ -86,7 +86,8 @@ fn issue(
             "insert into payment_codes (id, mac, pepper_id, verification_id, account_id, merchant_id, store_id,
                  terminal_id, currency, amount_minor_max, request_ref, device_kind, device_version, register,
                  issued_at, expires_at)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             on conflict (merchant_id, mac) do nothing",
         )?
         .execute(params![
             new.code.to_string(),
@@ -105,13 +106,10 @@ fn issue(
             new.register,
             now.as_millis(),
             new.expires_at.as_millis(),
-        ]);
-    match inserted {
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
-            return Ok(Err(IssueRefusal::Collision));
-        }
-        other => other?,
-    };
+        ])?;
+    if inserted == 0 {
+        return Ok(Err(IssueRefusal::Collision));
+    }
     // From here on this is the one code of the verification that may be charged; the one before is revoked.
     tx.prepare_cached(
         "update verifications

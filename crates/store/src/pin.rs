@@ -1,11 +1,11 @@
 //! PINs of payers: hashes and the tries that are left. A try is taken before the PIN is checked, so that many at once
 //! are no more than many one after the other.
 
-use rusqlite::{OptionalExtension, params};
 use selfsame_domain::id::{AccountId, TerminalId};
 use selfsame_domain::pin::PIN_TRIES;
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{Optional, params};
 use crate::error::StoreError;
 use crate::verification::Lookup;
 use crate::{Store, row};
@@ -39,7 +39,7 @@ impl Store {
             .write("pin_set", move |tx| {
                 let changed = tx.execute(
                     "insert into pins (account_id, hash, tries_left, changed_at, updated_by)
-                     select accounts.id, ?2, ?3, ?4, ?5
+                     select accounts.id, ?2, cast(?3 as integer), cast(?4 as integer), ?5
                      from accounts
                      where accounts.id = ?1
                      on conflict (account_id) do update

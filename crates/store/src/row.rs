@@ -2,65 +2,66 @@
 
 use std::str::FromStr;
 
-use rusqlite::Row;
-use rusqlite::types::Type;
 use selfsame_domain::time::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::Result;
+use crate::database::{DatabaseError, Result, Row, Value};
 
-fn unreadable(
-    index: usize,
-    kind: Type,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(index, kind, Box::new(error))
+fn unreadable(column: usize, error: impl std::error::Error) -> DatabaseError {
+    DatabaseError::Unreadable { column, reason: error.to_string() }
+}
+
+fn present<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>> {
+    match row.value(column)? {
+        Value::Null => Ok(None),
+        Value::Text(text) => Ok(Some(text)),
+        _ => Err(DatabaseError::Unreadable { column, reason: "not text".to_owned() }),
+    }
 }
 
 /// A value that is kept as text.
-pub(crate) fn text<T>(row: &Row<'_>, index: usize) -> Result<T>
+pub(crate) fn text<T>(row: &Row<'_>, column: usize) -> Result<T>
 where
     T: FromStr,
-    T::Err: std::error::Error + Send + Sync + 'static,
+    T::Err: std::error::Error,
 {
-    let text = row.get_ref(index)?.as_str()?;
-    text.parse().map_err(|error| unreadable(index, Type::Text, error))
+    let absent = || DatabaseError::Unreadable { column, reason: "absent".to_owned() };
+    optional_text(row, column)?.ok_or_else(absent)
 }
 
 /// A value that is kept as text or absent.
-pub(crate) fn optional_text<T>(row: &Row<'_>, index: usize) -> Result<Option<T>>
+pub(crate) fn optional_text<T>(row: &Row<'_>, column: usize) -> Result<Option<T>>
 where
     T: FromStr,
-    T::Err: std::error::Error + Send + Sync + 'static,
+    T::Err: std::error::Error,
 {
-    let present = row.get_ref(index)?.as_str_or_null()?;
-    present.map(str::parse).transpose().map_err(|error| unreadable(index, Type::Text, error))
+    present(row, column)?.map(str::parse).transpose().map_err(|error| unreadable(column, error))
 }
 
 /// A point in time.
-pub(crate) fn timestamp(row: &Row<'_>, index: usize) -> Result<Timestamp> {
-    row.get(index).map(Timestamp::from_millis)
+pub(crate) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
+    row.get(column).map(Timestamp::from_millis)
 }
 
 /// A point in time or none.
-pub(crate) fn optional_timestamp(row: &Row<'_>, index: usize) -> Result<Option<Timestamp>> {
-    Ok(row.get::<_, Option<i64>>(index)?.map(Timestamp::from_millis))
+pub(crate) fn optional_timestamp(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>> {
+    Ok(row.get::<Option<i64>>(column)?.map(Timestamp::from_millis))
 }
 
 /// An integer of a narrower type.
-pub(crate) fn integer<T>(row: &Row<'_>, index: usize) -> Result<T>
+pub(crate) fn integer<T>(row: &Row<'_>, column: usize) -> Result<T>
 where
     T: TryFrom<i64>,
-    T::Error: std::error::Error + Send + Sync + 'static,
+    T::Error: std::error::Error,
 {
-    let value: i64 = row.get(index)?;
-    value.try_into().map_err(|error| unreadable(index, Type::Integer, error))
+    let value: i64 = row.get(column)?;
+    value.try_into().map_err(|error| unreadable(column, error))
 }
 
 /// Bytes of a known length.
-pub(crate) fn array<const N: usize>(row: &Row<'_>, index: usize) -> Result<[u8; N]> {
-    row.get(index)
+pub(crate) fn array<const N: usize>(row: &Row<'_>, column: usize) -> Result<[u8; N]> {
+    row.get(column)
 }
 
 /// An unsigned counter as SQLite keeps it. Counters of ours stay far below 2^63.
@@ -74,7 +75,6 @@ pub(crate) fn json(value: &impl Serialize) -> String {
 }
 
 /// A value that is kept as JSON or absent.
-pub(crate) fn optional_json<T: DeserializeOwned>(row: &Row<'_>, index: usize) -> Result<Option<T>> {
-    let present = row.get_ref(index)?.as_str_or_null()?;
-    present.map(serde_json::from_str).transpose().map_err(|error| unreadable(index, Type::Text, error))
+pub(crate) fn optional_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>> {
+    present(row, column)?.map(serde_json::from_str).transpose().map_err(|error| unreadable(column, error))
 }

@@ -1,7 +1,6 @@
 //! Many payers with passes and codes at once, for the benchmark only: through the ordinary transactions, one after the
 //! other, a big site would take an hour to make.
 
-use rusqlite::params;
 use selfsame_domain::id::{
     AccountId, MerchantId, PaymentCodeId, StoreId, TerminalId, VerificationId, WalletId,
 };
@@ -10,6 +9,7 @@ use selfsame_domain::payment::CodeMac;
 use selfsame_domain::time::Timestamp;
 
 use crate::Store;
+use crate::database::params;
 use crate::error::StoreError;
 
 /// A payer with one wallet, without name and identifiers.

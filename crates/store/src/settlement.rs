@@ -1,6 +1,5 @@
 //! Settlements: a merchant's period is closed, approved by a second person, and paid.
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{KeyId, MerchantId, PaymentId, SettlementId};
 use selfsame_domain::ledger::{ChainedRow, Row};
 use selfsame_domain::money::Currency;
@@ -8,11 +7,12 @@ use selfsame_domain::payment::Slot;
 use selfsame_domain::settlement::{Period, SettlementState, Statement, Totals, close, closed_by_clock, pay};
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{self, Optional, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::ledger::rows;
 use crate::payment::save::{advance, exactly_one, insert_row};
 use crate::site::load_currency;
-use crate::slot::load_slot;
+use crate::slot::{Ledger, SLOT, load_slot, load_slots};
 use crate::{Store, row};
 
 /// Most settlements that one page of a list holds.
@@ -54,7 +54,7 @@ const COLUMNS: &str = "id, merchant_id, currency, after_sequence, upto_sequence,
      deposits_minor, refunds_minor, reversals_minor, undone_minor, adjustments_minor, fees_minor, payouts_minor,
      closing_minor, frozen_minor, payable_minor, state, closed_at, closed_by, approved_at, approved_by, paid_at";
 
-fn read(found: &rusqlite::Row<'_>) -> Result<Settlement> {
+fn read(found: &database::Row<'_>) -> Result<Settlement> {
     let totals = Totals {
         goods_minor: found.get(6)?,
         tips_minor: found.get(7)?,
@@ -94,7 +94,7 @@ fn find(tx: &Transaction<'_>, settlement: SettlementId) -> Result<Option<Settlem
     tx.prepare_cached(&sql)?.query_row(params![settlement.to_string()], read).optional()
 }
 
-/// Sequence and balance that the last statement of a merchant ended with.
+/// Where the last statement of a merchant ended: rows of all slots, and balance.
 fn last_end(tx: &Transaction<'_>, merchant: MerchantId) -> Result<(u64, i64)> {
     let found = tx
         .prepare_cached(
@@ -109,35 +109,94 @@ fn last_end(tx: &Transaction<'_>, merchant: MerchantId) -> Result<(u64, i64)> {
     Ok(found.unwrap_or_default())
 }
 
-fn merchant_rows(
-    tx: &Transaction<'_>,
-    merchant: MerchantId,
+/// What a statement covers of one slot: the rows behind a sequence, up to another.
+struct Range {
     slot: u32,
     after: u64,
     upto: u64,
-) -> Result<Vec<Row>> {
-    let found = rows(
-        tx,
-        "merchant_id = ?1 and slot = ?2 and sequence > ?3 and sequence <= ?4",
-        params![merchant.to_string(), slot, row::stored(after), row::stored(upto)],
+}
+
+/// What no statement of a merchant covers yet, up to the present head of each slot. A slot's head moves in the
+/// transaction that writes its rows, so what is below it is all there.
+fn open_ranges(tx: &Transaction<'_>, merchant: MerchantId) -> Result<Vec<Range>> {
+    let heads = load_slots(tx)?;
+    let mut ended = tx.prepare_cached(
+        "select coalesce(max(upto_sequence), 0)
+         from settlement_ranges
+         where merchant_id = ?1 and slot = ?2",
     )?;
-    Ok(found.into_iter().map(|chained| chained.row).collect())
+    let range = |head: Slot| {
+        let after =
+            ended.query_row(params![merchant.to_string(), head.slot], |found| row::integer(found, 0))?;
+        Ok(Range { slot: head.slot, after, upto: head.sequence })
+    };
+    heads.into_iter().map(range).collect()
+}
+
+fn ranges_of(tx: &Transaction<'_>, settlement: SettlementId) -> Result<Vec<Range>> {
+    tx.prepare_cached(
+        "select slot, after_sequence, upto_sequence
+         from settlement_ranges
+         where settlement_id = ?1
+         order by slot",
+    )?
+    .query_map(params![settlement.to_string()], |found| {
+        Ok(Range {
+            slot: row::integer(found, 0)?,
+            after: row::integer(found, 1)?,
+            upto: row::integer(found, 2)?,
+        })
+    })?
+    .collect()
+}
+
+fn insert_ranges(tx: &Transaction<'_>, statement: &Statement, ranges: &[Range]) -> Result<()> {
+    let mut insert = tx.prepare_cached(
+        "insert into settlement_ranges (settlement_id, merchant_id, slot, after_sequence, upto_sequence)
+         values (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for range in ranges {
+        insert.execute(params![
+            statement.settlement.to_string(),
+            statement.merchant.to_string(),
+            range.slot,
+            row::stored(range.after),
+            row::stored(range.upto),
+        ])?;
+    }
+    Ok(())
+}
+
+fn merchant_rows(tx: &Transaction<'_>, merchant: MerchantId, ranges: &[Range]) -> Result<Vec<Row>> {
+    let mut covered = Vec::new();
+    for range in ranges {
+        let found = rows(
+            tx,
+            "merchant_id = ?1 and slot = ?2 and sequence > ?3 and sequence <= ?4",
+            params![merchant.to_string(), range.slot, row::stored(range.after), row::stored(range.upto)],
+        )?;
+        covered.extend(found.into_iter().map(|chained| chained.row));
+    }
+    Ok(covered)
 }
 
 /// Whether the first of a merchant's rows that no statement covers is older than this.
-fn is_due(tx: &Transaction<'_>, merchant: &str, slot: u32, before: Timestamp) -> Result<bool> {
-    let first = tx
-        .prepare_cached(
-            "select created_at
-             from payments
-             where merchant_id = ?1 and slot = ?2
-                 and sequence > coalesce((select max(upto_sequence) from settlements where merchant_id = ?1), 0)
-             order by sequence
-             limit 1",
-        )?
-        .query_row(params![merchant, slot], |found| row::timestamp(found, 0))
-        .optional()?;
-    Ok(first.is_some_and(|first| first < before))
+fn is_due(tx: &Transaction<'_>, merchant: MerchantId, ranges: &[Range], before: Timestamp) -> Result<bool> {
+    let mut first = tx.prepare_cached(
+        "select created_at
+         from payments
+         where merchant_id = ?1 and slot = ?2 and sequence > ?3
+         order by sequence
+         limit 1",
+    )?;
+    for range in ranges {
+        let parameters = params![merchant.to_string(), range.slot, row::stored(range.after)];
+        let first = first.query_row(parameters, |found| row::timestamp(found, 0)).optional()?;
+        if first.is_some_and(|first| first < before) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn post(tx: &Transaction<'_>, before: &Slot, after: &Slot, rows: &[ChainedRow]) -> Result<()> {
@@ -182,10 +241,15 @@ fn insert(tx: &Transaction<'_>, statement: &Statement, actor: KeyId, now: Timest
     Ok(())
 }
 
+/// Rows of all slots but one, up to where the ranges end.
+fn elsewhere(ranges: &[Range], slot: u32) -> u64 {
+    ranges.iter().filter(|range| range.slot != slot).map(|range| range.upto).sum()
+}
+
 /// What payers asked back from a merchant and nobody has decided about.
 fn frozen_minor(tx: &Transaction<'_>, merchant: MerchantId) -> Result<i64> {
     tx.prepare_cached(
-        "select coalesce(sum(amount_minor), 0) from open_payments where merchant_id = ?1 and kind = 'undo'",
+        "select cast(coalesce(sum(amount_minor), 0) as integer) from open_payments where merchant_id = ?1 and kind = 'undo'",
     )?
     .query_row(params![merchant.to_string()], |found| found.get(0))
 }
@@ -208,7 +272,7 @@ fn period(
     let Some(fee) = fee else { return Ok(None) };
     let (after, opening_minor) = last_end(tx, merchant)?;
     let frozen_minor = frozen_minor(tx, merchant)?;
-    Ok(Some(Period { settlement, merchant, currency, after, opening_minor, frozen_minor, fee }))
+    Ok(Some(Period { settlement, merchant, currency, after, elsewhere: 0, opening_minor, frozen_minor, fee }))
 }
 
 impl Store {
@@ -224,8 +288,10 @@ impl Store {
             .read("settlement_preview", move |tx| {
                 let currency = load_currency(tx)?;
                 let Some(period) = period(tx, settlement, merchant, currency)? else { return Ok(None) };
-                let mut slot = load_slot(tx)?;
-                let rows = merchant_rows(tx, merchant, slot.slot, period.after, slot.sequence)?;
+                let ranges = open_ranges(tx, merchant)?;
+                let rows = merchant_rows(tx, merchant, &ranges)?;
+                let mut slot = load_slot(tx, SLOT)?;
+                let period = Period { elsewhere: elsewhere(&ranges, slot.slot), ..period };
                 let fee_payment = PaymentId::new(now, [0; 10]);
                 Ok(Some(close(&mut slot, &period, &rows, fee_payment, actor, now).1))
             })
@@ -239,13 +305,13 @@ impl Store {
     ) -> std::result::Result<Vec<MerchantId>, StoreError> {
         self.readers
             .read("merchants_to_settle_read", move |tx| {
-                let slot = load_slot(tx)?.slot;
                 let mut statement = tx.prepare_cached("select id from merchants order by id")?;
-                let mut merchants = statement.query([])?;
+                let merchants = statement.query_map(params![], |found| row::text(found, 0))?;
                 let mut due = Vec::new();
-                while let Some(merchant) = merchants.next()? {
-                    if is_due(tx, merchant.get_ref(0)?.as_str()?, slot, before)? {
-                        due.push(row::text(merchant, 0)?);
+                for merchant in merchants {
+                    let merchant: MerchantId = merchant?;
+                    if is_due(tx, merchant, &open_ranges(tx, merchant)?, before)? {
+                        due.push(merchant);
                     }
                 }
                 Ok(due)
@@ -264,31 +330,40 @@ impl Store {
         due_before: Option<Timestamp>,
         now: Timestamp,
     ) -> std::result::Result<std::result::Result<Settlement, SettlementRefusal>, StoreError> {
-        let epoch = self.epoch();
-        let closed = self
-            .writer
+        let Ledger { writer, holding } = self.ledger();
+        let held = holding.held().ok_or(StoreError::TakenOver)?;
+        let closed = writer
             .write("settlement_close", move |tx| {
                 let currency = load_currency(tx)?;
                 let Some(period) = period(tx, settlement, merchant, currency)? else {
                     return Ok(Some(Err(SettlementRefusal::NotFound)));
                 };
-                let before = load_slot(tx)?;
-                if before.epoch != epoch {
+                let before = load_slot(tx, held.slot)?;
+                if before.epoch != held.epoch {
                     return Ok(None);
                 }
+                let mut ranges = open_ranges(tx, merchant)?;
                 if let Some(due_before) = due_before
-                    && !is_due(tx, &merchant.to_string(), before.slot, due_before)?
+                    && !is_due(tx, merchant, &ranges, due_before)?
                 {
                     return Ok(Some(Err(SettlementRefusal::Nothing)));
                 }
-                let rows = merchant_rows(tx, merchant, before.slot, period.after, before.sequence)?;
+                let rows = merchant_rows(tx, merchant, &ranges)?;
                 if rows.is_empty() {
                     return Ok(Some(Err(SettlementRefusal::Nothing)));
                 }
                 let mut slot = before;
+                let period = Period { elsewhere: elsewhere(&ranges, slot.slot), ..period };
                 let (fees, statement) = close(&mut slot, &period, &rows, fee_payment, actor, now);
                 post(tx, &before, &slot, &fees)?;
                 insert(tx, &statement, actor, now)?;
+                for range in &mut ranges {
+                    // The fee's rows are its own.
+                    if range.slot == slot.slot {
+                        range.upto = slot.sequence;
+                    }
+                }
+                insert_ranges(tx, &statement, &ranges)?;
                 let closed = find(tx, settlement)?;
                 Ok(Some(closed.ok_or(SettlementRefusal::NotFound)))
             })
@@ -335,9 +410,9 @@ impl Store {
         actor: KeyId,
         now: Timestamp,
     ) -> std::result::Result<std::result::Result<Settlement, SettlementRefusal>, StoreError> {
-        let epoch = self.epoch();
-        let paid = self
-            .writer
+        let Ledger { writer, holding } = self.ledger();
+        let held = holding.held().ok_or(StoreError::TakenOver)?;
+        let paid = writer
             .write("settlement_pay", move |tx| {
                 let Some(found) = find(tx, settlement)? else {
                     return Ok(Some(Err(SettlementRefusal::NotFound)));
@@ -351,8 +426,8 @@ impl Store {
                 if found.closed_by == closed_by_clock() && found.approved_by == Some(actor) {
                     return Ok(Some(Err(SettlementRefusal::SamePerson)));
                 }
-                let before = load_slot(tx)?;
-                if before.epoch != epoch {
+                let before = load_slot(tx, held.slot)?;
+                if before.epoch != held.epoch {
                     return Ok(None);
                 }
                 let mut slot = before;
@@ -380,8 +455,7 @@ impl Store {
             .read("settlement_read", move |tx| {
                 let Some(found) = find(tx, settlement)? else { return Ok(None) };
                 let statement = &found.statement;
-                let slot = load_slot(tx)?.slot;
-                let rows = merchant_rows(tx, statement.merchant, slot, statement.after, statement.upto)?;
+                let rows = merchant_rows(tx, statement.merchant, &ranges_of(tx, settlement)?)?;
                 Ok(Some((found, rows)))
             })
             .await
@@ -399,7 +473,7 @@ impl Store {
                 let sql = format!(
                     "select {COLUMNS}
                      from settlements
-                     where (?1 is null or merchant_id = ?1) and (?2 is null or id < ?2)
+                     where (cast(?1 as text) is null or merchant_id = ?1) and (cast(?2 as text) is null or id < ?2)
                      order by id desc
                      limit ?3"
                 );

@@ -1,13 +1,13 @@
 //! Staff who are signed in at a page of the server. Kept in the file and not in memory, so that a restart of the server
 //! in the middle of a queue signs nobody out.
 
-use rusqlite::{OptionalExtension, params};
 use selfsame_domain::id::MerchantId;
 use selfsame_domain::ledger::Caller;
 use selfsame_domain::sign_in::{Page, SIGN_IN_LIFE, SIGN_INS_PER_KEY_MAX};
 use selfsame_domain::time::Timestamp;
 
 use crate::api_key::ApiKey;
+use crate::database::{Optional, params};
 use crate::error::StoreError;
 use crate::{Store, row};
 

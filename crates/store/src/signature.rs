@@ -1,11 +1,11 @@
 //! Signed requests: each nonce is good once, and the uses of a key are counted to notice copies of it.
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{AttemptId, KeyId, TerminalId};
 use selfsame_domain::key_use::{CloneSign, KeyHistory, KeyUse, Position};
 use selfsame_domain::time::Timestamp;
 
 use crate::attempt::Attempt;
+use crate::database::{DatabaseError, Optional, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::{Store, attempt, row};
 
@@ -61,7 +61,7 @@ fn load(tx: &Transaction<'_>, key: &str) -> Result<Option<Remembered>> {
     )?
     .query_row(params![key], |found| {
         let position = |first| {
-            Ok::<_, rusqlite::Error>(Position {
+            Ok::<_, DatabaseError>(Position {
                 start: row::integer(found, first)?,
                 counter: row::integer(found, first + 1)?,
             })

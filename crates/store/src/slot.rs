@@ -1,154 +1,258 @@
-//! The slot: which process writes the ledger, and how another one takes over.
+//! Slots: which process writes which stream of the ledger, and how another one takes over.
+//!
+//! An embedded database has one slot and one writer. On PostgreSQL every server leases slots of its own, one for each
+//! of its writers; a server that starts takes those that nobody holds, then those whose owner is gone, and else makes
+//! new ones.
 //!
 //! The lease is measured by whoever waits for it: an owner that has not moved the slot's row for a whole [`LEASE`] of
 //! the newcomer's own waiting is taken for gone. No two clocks are compared, so no clock that jumps ends a lease or
 //! prolongs it. The lease only spares two living servers from fighting; what keeps a stale one from writing is the
 //! epoch, which every transaction of an owner looks at and every row is selected by.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rusqlite::{Transaction, params};
+use selfsame_domain::ledger::CHAIN_START;
 use selfsame_domain::payment::Slot;
 
-use crate::error::{Result, StoreError};
+use crate::connection::Writer;
+use crate::database::{Result, Row, Transaction, params};
+use crate::error::StoreError;
 use crate::{Store, row};
 
-/// Number of the only slot of an embedded database.
+/// Number of the first slot, and of the only one of an embedded database.
 pub(crate) const SLOT: u32 = 0;
+
+/// Slots of a site. Each costs readers of the stream a cursor; eight servers with two writers each are far beyond what
+/// one PostgreSQL commits.
+const SLOTS_MAX: usize = 16;
 
 /// How long an owner may be silent before another server may take over. Longer than the two seconds in which tills
 /// get their answer, so that storage which merely stalls does not change owners; short, because a server that comes
 /// back after a crash waits for it.
 pub const LEASE: Duration = Duration::from_secs(3);
 
-/// What a newcomer sees of the owner.
+/// A slot that this process owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) slot: u32,
+    pub(crate) epoch: u64,
+}
+
+/// What a writer owns, if anything.
+#[derive(Debug, Default)]
+pub(crate) struct Holding(Mutex<Option<Held>>);
+
+impl Holding {
+    pub(crate) fn held(&self) -> Option<Held> {
+        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn set(&self, held: Option<Held>) {
+        *self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = held;
+    }
+}
+
+/// A writer of payments with the slot that it owns.
+pub(crate) struct Ledger {
+    pub(crate) writer: Writer,
+    pub(crate) holding: Arc<Holding>,
+}
+
+/// What a newcomer sees of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sight {
+    slot: u32,
     epoch: u64,
     sequence: u64,
     beat: u64,
     held: bool,
 }
 
-pub(crate) fn load_slot(tx: &Transaction<'_>) -> Result<Slot> {
-    tx.prepare_cached("select epoch, sequence, hash from slots where slot = ?1")?.query_row(
-        params![SLOT],
-        |found| {
-            Ok(Slot {
-                slot: SLOT,
-                epoch: row::integer(found, 0)?,
-                sequence: row::integer(found, 1)?,
-                hash: row::array(found, 2)?,
-            })
-        },
-    )
+pub(crate) fn read_slot(found: &Row<'_>) -> Result<Slot> {
+    Ok(Slot {
+        slot: row::integer(found, 0)?,
+        epoch: row::integer(found, 1)?,
+        sequence: row::integer(found, 2)?,
+        hash: row::array(found, 3)?,
+    })
+}
+
+/// A slot as it stands.
+pub(crate) fn load_slot(tx: &Transaction<'_>, slot: u32) -> Result<Slot> {
+    tx.prepare_cached("select slot, epoch, sequence, hash from slots where slot = ?1")?
+        .query_row(params![slot], read_slot)
+}
+
+/// All slots, in order.
+pub(crate) fn load_slots(tx: &Transaction<'_>) -> Result<Vec<Slot>> {
+    tx.prepare_cached("select slot, epoch, sequence, hash from slots order by slot")?
+        .query_map(params![], read_slot)?
+        .collect()
 }
 
 /// The epoch of whoever owns the slot now.
-pub(crate) fn load_epoch(tx: &Transaction<'_>) -> Result<u64> {
+pub(crate) fn load_epoch(tx: &Transaction<'_>, slot: u32) -> Result<u64> {
     tx.prepare_cached("select epoch from slots where slot = ?1")?
-        .query_row(params![SLOT], |found| row::integer(found, 0))
+        .query_row(params![slot], |found| row::integer(found, 0))
+}
+
+/// Makes a slot unless it is there.
+pub(crate) fn insert_slot(tx: &Transaction<'_>, slot: u32) -> Result<usize> {
+    tx.execute(
+        "insert into slots (slot, epoch, sequence, hash)
+         values (?1, 0, 0, ?2)
+         on conflict (slot) do nothing",
+        params![slot, CHAIN_START],
+    )
 }
 
 impl Store {
-    async fn sight(&self) -> std::result::Result<Sight, StoreError> {
+    async fn sights(&self) -> std::result::Result<Vec<Sight>, StoreError> {
         self.readers
-            .read("slot_read", |tx| {
-                tx.query_row(
-                    "select epoch, sequence, beat, held from slots where slot = ?1",
-                    params![SLOT],
-                    |found| {
+            .read("slots_read", |tx| {
+                tx.prepare_cached("select slot, epoch, sequence, beat, held from slots order by slot")?
+                    .query_map(params![], |found| {
                         Ok(Sight {
-                            epoch: row::integer(found, 0)?,
-                            sequence: row::integer(found, 1)?,
-                            beat: row::integer(found, 2)?,
-                            held: found.get(3)?,
+                            slot: row::integer(found, 0)?,
+                            epoch: row::integer(found, 1)?,
+                            sequence: row::integer(found, 2)?,
+                            beat: row::integer(found, 3)?,
+                            held: found.get(4)?,
                         })
-                    },
-                )
+                    })?
+                    .collect()
             })
             .await
     }
 
-    /// Takes over the slot: raises its epoch, so that an earlier writer that is still around writes nothing more. A
-    /// slot that was not released is watched for `lease` first. Answers the new epoch, or `None` if its owner is
-    /// alive; nothing was changed then, and whoever can wait asks again.
+    /// How many writers of payments there are, each with its slot.
+    pub fn writers(&self) -> usize {
+        self.ledgers.len()
+    }
+
+    /// Takes over a slot for every writer: raises its epoch, so that an earlier owner that is still around writes
+    /// nothing more. A slot that was not released is watched for `lease` first. Answers the epoch of the first one, or
+    /// `None` if every owner is alive and there is no room for more slots; nothing was changed then, and whoever can
+    /// wait asks again.
     pub async fn take_over_slot(&self, lease: Duration) -> std::result::Result<Option<u64>, StoreError> {
         // Whatever we owned before, from here on we do not.
-        self.epoch.store(0, Ordering::SeqCst);
-        let seen = self.sight().await?;
-        if seen.held {
+        self.ledgers.iter().for_each(|ledger| ledger.holding.set(None));
+        let mut seen = self.sights().await?;
+        let free = seen.iter().filter(|sight| !sight.held).count();
+        if free < self.ledgers.len() && seen.iter().any(|sight| sight.held) {
             tokio::time::sleep(lease).await;
         }
-        let taken = self
-            .writer
-            .write("slot_take_over", move |tx| {
-                let taken = tx.execute(
-                    "update slots
-                     set epoch = epoch + 1, held = 1
-                     where slot = ?1 and epoch = ?2 and sequence = ?3 and beat = ?4",
-                    params![
-                        SLOT,
-                        row::stored(seen.epoch),
-                        row::stored(seen.sequence),
-                        row::stored(seen.beat)
-                    ],
-                )?;
-                Ok(taken == 1)
-            })
-            .await;
-        let taken = match taken {
-            // Whoever is in the middle of a write is not gone, even if it hangs there: it would go on with that write.
-            Err(error) if error.is_locked() => false,
-            taken => taken?,
-        };
-        let epoch = taken.then_some(seen.epoch + 1);
-        self.epoch.store(epoch.unwrap_or(0), Ordering::SeqCst);
-        Ok(epoch)
+        seen.sort_by_key(|sight| (sight.held, sight.slot));
+        let mut candidates = seen.into_iter();
+        let mut first = None;
+        for ledger in &self.ledgers {
+            let held = loop {
+                match candidates.next() {
+                    Some(sight) => {
+                        if let Some(held) = take(&ledger.writer, sight).await? {
+                            break Some(held);
+                        }
+                    }
+                    None => break self.make_slot(&ledger.writer).await?,
+                }
+            };
+            ledger.holding.set(held);
+            first = first.or(held.map(|held| held.epoch));
+        }
+        Ok(first)
+    }
+
+    /// A slot more, where several writers are possible and there is room.
+    async fn make_slot(&self, writer: &Writer) -> std::result::Result<Option<Held>, StoreError> {
+        if !self.is_shared {
+            return Ok(None);
+        }
+        for slot in 0..u32::try_from(SLOTS_MAX).expect("a small number") {
+            let made = writer.write("slot_make", move |tx| insert_slot(tx, slot)).await?;
+            if made == 1 {
+                let sight = Sight { slot, epoch: 0, sequence: 0, beat: 0, held: false };
+                return take(writer, sight).await;
+            }
+        }
+        Ok(None)
     }
 
     /// Shows that the owner is alive; to be called a few times a lease. [`StoreError::TakenOver`] if it no longer is
-    /// the owner.
+    /// the owner of one of its slots.
     pub async fn renew_slot(&self) -> std::result::Result<(), StoreError> {
-        let epoch = self.epoch();
-        let renewed = self
-            .writer
-            .write("slot_renew", move |tx| {
-                tx.execute(
-                    "update slots
-                     set beat = beat + 1
-                     where slot = ?1 and epoch = ?2",
-                    params![SLOT, row::stored(epoch)],
-                )
-            })
-            .await?;
-        if renewed == 1 { Ok(()) } else { Err(StoreError::TakenOver) }
-    }
-
-    /// Lets the next owner in without waiting, if the slot is still ours.
-    pub async fn release_slot(&self) -> std::result::Result<(), StoreError> {
-        let epoch = self.epoch();
-        self.writer
-            .write("slot_release", move |tx| {
-                tx.execute(
-                    "update slots
-                     set held = 0
-                     where slot = ?1 and epoch = ?2",
-                    params![SLOT, row::stored(epoch)],
-                )
-            })
-            .await?;
+        for ledger in &self.ledgers {
+            let held = ledger.holding.held();
+            let renewed = ledger
+                .writer
+                .write("slot_renew", move |tx| {
+                    let Some(held) = held else { return Ok(0) };
+                    tx.execute(
+                        "update slots
+                         set beat = beat + 1
+                         where slot = ?1 and epoch = ?2",
+                        params![held.slot, row::stored(held.epoch)],
+                    )
+                })
+                .await?;
+            if renewed != 1 {
+                return Err(StoreError::TakenOver);
+            }
+        }
         Ok(())
     }
 
-    /// Whether this process is the owner still.
-    pub async fn owns_slot(&self) -> std::result::Result<bool, StoreError> {
-        Ok(self.sight().await?.epoch == self.epoch())
+    /// Lets the next owner in without waiting, where the slots are still ours.
+    pub async fn release_slot(&self) -> std::result::Result<(), StoreError> {
+        for ledger in &self.ledgers {
+            let Some(held) = ledger.holding.held() else { continue };
+            ledger
+                .writer
+                .write("slot_release", move |tx| {
+                    tx.execute(
+                        "update slots
+                         set held = 0
+                         where slot = ?1 and epoch = ?2",
+                        params![held.slot, row::stored(held.epoch)],
+                    )
+                })
+                .await?;
+        }
+        Ok(())
     }
 
-    /// The epoch under which this process writes the ledger; 0 before it took the slot over.
-    pub(crate) fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::SeqCst)
+    /// Whether this process still owns a slot for every writer that has had one.
+    pub async fn owns_slot(&self) -> std::result::Result<bool, StoreError> {
+        let seen = self.sights().await?;
+        let owned =
+            |held: Held| seen.iter().any(|sight| (sight.slot, sight.epoch) == (held.slot, held.epoch));
+        let mut held = self.ledgers.iter().filter_map(|ledger| ledger.holding.held()).peekable();
+        Ok(held.peek().is_some() && held.all(owned))
     }
+}
+
+/// Takes a slot, if it is as it was seen.
+async fn take(writer: &Writer, seen: Sight) -> std::result::Result<Option<Held>, StoreError> {
+    let taken = writer
+        .write("slot_take_over", move |tx| {
+            let taken = tx.execute(
+                "update slots
+                 set epoch = epoch + 1, held = 1
+                 where slot = ?1 and epoch = ?2 and sequence = ?3 and beat = ?4",
+                params![
+                    seen.slot,
+                    row::stored(seen.epoch),
+                    row::stored(seen.sequence),
+                    row::stored(seen.beat)
+                ],
+            )?;
+            Ok(taken == 1)
+        })
+        .await;
+    let taken = match taken {
+        // Whoever is in the middle of a write is not gone, even if it hangs there: it would go on with that write.
+        Err(error) if error.is_locked() => false,
+        taken => taken?,
+    };
+    Ok(taken.then_some(Held { slot: seen.slot, epoch: seen.epoch + 1 }))
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Transaction, params};
 use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::id::{AccountId, TemplateId};
 use selfsame_domain::sensor::Modality;
 
+use crate::database::{Optional, Row, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::verification::Lookup;
 use crate::{Store, row};
@@ -94,7 +94,7 @@ pub(crate) fn insert(
     Ok(())
 }
 
-fn read_template(found: &rusqlite::Row<'_>) -> Result<StoredTemplate> {
+fn read_template(found: &Row<'_>) -> Result<StoredTemplate> {
     Ok(StoredTemplate {
         template: row::text(found, 0)?,
         account: row::text(found, 1)?,
@@ -230,10 +230,9 @@ impl Store {
                 )?;
                 let mut keys = Vec::with_capacity(accounts.len());
                 for account in accounts {
-                    let mut found = statement.query(params![account.to_string()])?;
-                    if let Some(found) = found.next()? {
-                        keys.push(WrappedKey { account, wrapped: found.get(0)? });
-                    }
+                    let wrapped =
+                        statement.query_row(params![account.to_string()], |found| found.get(0)).optional()?;
+                    keys.extend(wrapped.map(|wrapped| WrappedKey { account, wrapped }));
                 }
                 Ok(keys)
             })
@@ -249,7 +248,7 @@ impl Store {
             tx.query_row(
                 "select exists (select 1 from templates where account_id = ?1)",
                 params![account.to_string()],
-                |found| found.get::<_, bool>(0),
+                |found| found.get::<bool>(0),
             )
         });
         if used.await? {

@@ -1,10 +1,10 @@
 //! Terminals, their activation and their device keys.
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{KeyId, MerchantId, StoreId, TerminalId};
 use selfsame_domain::terminal::{KeyAlgorithm, Purpose, Standing};
 use selfsame_domain::time::Timestamp;
 
+use crate::database::{Optional, Row, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::{Store, row};
 
@@ -102,7 +102,7 @@ const TERMINAL: &str = "select terminals.id, terminals.store_id, stores.merchant
      join stores on stores.id = terminals.store_id
      where terminals.id = ?1 and terminals.state <> 'retired'";
 
-fn read_terminal(found: &rusqlite::Row<'_>, first: usize) -> Result<Terminal> {
+fn read_terminal(found: &Row<'_>, first: usize) -> Result<Terminal> {
     Ok(Terminal {
         terminal: row::text(found, first)?,
         store: row::text(found, first + 1)?,
@@ -125,7 +125,7 @@ fn check_activation(
             params![terminal.to_string()],
             |found| {
                 let used = row::optional_timestamp(found, 3)?.is_some();
-                Ok((row::array::<32>(found, 0)?, row::timestamp(found, 1)?, found.get::<_, i64>(2)?, used))
+                Ok((row::array::<32>(found, 0)?, row::timestamp(found, 1)?, found.get::<i64>(2)?, used))
             },
         )
         .optional()?;
@@ -173,7 +173,7 @@ impl Store {
             .write("terminal_create", move |tx| {
                 let added = tx.execute(
                     "insert into terminals (id, store_id, name, purpose, state, created_at, updated_by)
-                     select ?1, id, ?3, ?4, 'unactivated', ?5, 'terminal_create'
+                     select ?1, id, ?3, ?4, 'unactivated', cast(?5 as integer), 'terminal_create'
                      from stores
                      where id = ?2",
                     params![
@@ -267,7 +267,7 @@ impl Store {
                         algorithm: row::text(found, 8)?,
                         public_key: found.get(4)?,
                         retired: ended || state != "active",
-                        replaced: state == "active" && found.get::<_, Option<String>>(9)?.is_some(),
+                        replaced: state == "active" && found.get::<Option<String>>(9)?.is_some(),
                         locked: row::optional_timestamp(found, 7)?.is_some(),
                     })
                 })
@@ -293,7 +293,7 @@ impl Store {
                 let found = tx
                     .prepare_cached("select state, locked_at from terminals where id = ?1")?
                     .query_row(params![terminal.to_string()], |found| {
-                        Ok((found.get::<_, String>(0)?, row::optional_timestamp(found, 1)?))
+                        Ok((found.get::<String>(0)?, row::optional_timestamp(found, 1)?))
                     })
                     .optional()?;
                 Ok(match found {

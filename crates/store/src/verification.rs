@@ -1,6 +1,5 @@
 //! Verifications of payers at tills.
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::challenge::Challenge;
 use selfsame_domain::id::{AccountId, TerminalId, VerificationId};
@@ -10,6 +9,7 @@ use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Timings;
 use selfsame_domain::verification::{AttackEvidence, State};
 
+use crate::database::{DatabaseError, Optional, Row, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::terminal::Terminal;
 use crate::{Store, row};
@@ -103,7 +103,7 @@ const VERIFICATION: &str =
          reason, nonce, attempts_left, account_id, expires_at, timings, challenge, attack, created_at
      from verifications";
 
-fn read_verification(found: &rusqlite::Row<'_>) -> Result<Verification> {
+fn read_verification(found: &Row<'_>) -> Result<Verification> {
     let timings: String = found.get(12)?;
     let (challenge, attack) = (row::optional_json(found, 13)?, row::optional_json(found, 14)?);
     Ok(Verification {
@@ -192,7 +192,7 @@ impl Store {
                 )?
                 .execute(params![terminal])?;
                 insert(tx, &new, now)?;
-                find(tx, new.verification)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
+                find(tx, new.verification)?.ok_or(DatabaseError::NoRow)
             })
             .await
     }

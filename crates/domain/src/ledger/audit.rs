@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::id::{PaymentCodeId, PaymentId, VerificationId, WalletId};
+use crate::id::{KeyId, PaymentCodeId, PaymentId, VerificationId, WalletId};
 use crate::ledger::export::{ExportedRow, FORMAT, HexHash, Line};
 use crate::ledger::{
     CHAIN_START, Caller, ChainedRow, Kind, LEG_MAX, LedgerAccount, Part, Row, RowHash, RowState, TrialBalance,
@@ -106,20 +106,74 @@ struct Money {
     held_minor: i128,
 }
 
+impl Money {
+    fn is_overdrawn(&self) -> bool {
+        self.held_minor < 0 || self.balance_minor < self.held_minor
+    }
+}
+
+/// Whether a closing ends a charge: every leg of a charge has a part, and an adjustment has none.
+fn closes_charge(row: &Row) -> bool {
+    row.part.is_some()
+}
+
+/// What of a payment is counted by itself.
+type Share = (Option<Part>, Option<WalletId>);
+
+/// A payment as its rows and those that continue it tell it; the latter may come first, from another slot.
+#[derive(Default)]
 struct Known {
-    kind: Kind,
-    state: RowState,
+    /// Of its own first row; absent while only rows that continue it were seen.
+    root: Option<(Kind, RowState, Option<KeyId>)>,
     legs: u8,
-    actor: Option<crate::id::KeyId>,
-    /// Open or paid minor units by part and wallet.
-    open: HashMap<(Option<Part>, Option<WalletId>), i128>,
-    paid: HashMap<(Option<Part>, Option<WalletId>), i128>,
+    /// Open or paid minor units.
+    open: HashMap<Share, i128>,
+    paid: HashMap<Share, i128>,
     closed: bool,
 }
 
-/// Takes rows in order and stops at the first that breaks a rule.
+impl Known {
+    fn is_open(&self) -> bool {
+        self.root.is_some_and(|(_, state, _)| state.is_open())
+    }
+
+    /// Whether its two people are one.
+    fn is_approved_by_proposer(&self, approver: Option<KeyId>) -> bool {
+        self.root.is_some_and(|(kind, _, proposer)| kind != Kind::Charge && proposer == approver)
+    }
+}
+
+/// What may be as it should once the rows of other slots are known.
+#[derive(Clone, Copy, Debug)]
+enum Doubt {
+    /// The payment must be there and open.
+    Open(PaymentId),
+    /// It must be there.
+    There(PaymentId),
+    /// Another one must have proposed it.
+    Approver(PaymentId, Option<KeyId>),
+    /// No more may be closed of it than was held.
+    Held(PaymentId, Share),
+    /// No more may go back of it than was paid.
+    Paid(PaymentId, Share),
+    /// The wallet must not be overdrawn.
+    Wallet(WalletId, Currency),
+}
+
+/// A row that is wrong if its slot is the only one.
+struct Suspect {
+    line: u64,
+    slot: u32,
+    sequence: u64,
+    broken: Broken,
+    doubt: Doubt,
+}
+
+/// Takes the rows of one slot in order and stops at the first that breaks a rule.
 #[derive(Default)]
 pub struct Auditor {
+    /// Doubts about the row that is being looked at.
+    doubts: Vec<(Broken, Doubt)>,
     heads: BTreeMap<u32, (u64, RowHash)>,
     wallets: HashMap<(WalletId, Currency), Money>,
     references: HashSet<(Caller, Kind, Reference)>,
@@ -133,6 +187,12 @@ pub struct Auditor {
 impl Auditor {
     /// Checks the next row.
     pub fn push(&mut self, chained: &ChainedRow) -> Result<(), Broken> {
+        self.take(chained)?;
+        self.doubts.drain(..).next().map_or(Ok(()), |(broken, _)| Err(broken))
+    }
+
+    /// The same; what may be right after all with the rows of other slots is kept as doubts.
+    fn take(&mut self, chained: &ChainedRow) -> Result<(), Broken> {
         let row = &chained.row;
         let (sequence, hash) = self.heads.get(&row.slot).copied().unwrap_or((0, CHAIN_START));
         if row.sequence != sequence + 1 {
@@ -148,7 +208,7 @@ impl Auditor {
         }
         self.check_identity(row)?;
         self.check_parent(row)?;
-        self.move_money(row)?;
+        self.move_money(row);
         self.trial_balance.push(row);
         self.heads.insert(row.slot, (row.sequence, chained.hash));
         self.rows += 1;
@@ -173,35 +233,43 @@ impl Auditor {
     /// What a row may do to the payment that it continues, and what it adds to its own.
     fn check_parent(&mut self, row: &Row) -> Result<(), Broken> {
         let amount = i128::from(row.amount_minor);
+        let share = (row.part, row.debit.wallet().or(row.credit.wallet()));
         if let Some(parent) = row.parent {
-            let known = self.payments.get_mut(&parent).ok_or(Broken::Parent)?;
-            let key = (row.part, row.debit.wallet().or(row.credit.wallet()));
+            let known = self.payments.entry(parent).or_default();
+            if known.root.is_none() {
+                self.doubts.push((Broken::Parent, Doubt::There(parent)));
+            }
             match (row.kind, row.state) {
                 (Kind::Closing, state) => {
-                    let is_charge = known.kind == Kind::Charge;
-                    if !known.state.is_open() || (row.leg == 0 && std::mem::replace(&mut known.closed, true))
-                    {
+                    if row.leg == 0 && std::mem::replace(&mut known.closed, true) {
                         return Err(Broken::Parent);
                     }
-                    if !is_charge && state == RowState::Posted && known.actor == row.actor {
-                        return Err(Broken::SamePerson);
+                    if !known.is_open() {
+                        self.doubts.push((Broken::Parent, Doubt::Open(parent)));
                     }
-                    let open = known.open.entry(key).or_default();
+                    let (is_charge, posted) = (closes_charge(row), state == RowState::Posted);
+                    if !is_charge
+                        && posted
+                        && (known.root.is_none() || known.is_approved_by_proposer(row.actor))
+                    {
+                        self.doubts.push((Broken::SamePerson, Doubt::Approver(parent, row.actor)));
+                    }
+                    let open = known.open.entry(share).or_default();
                     *open -= amount;
                     if *open < 0 {
-                        return Err(Broken::Closed);
+                        self.doubts.push((Broken::Closed, Doubt::Held(parent, share)));
                     }
-                    if is_charge && state == RowState::Posted {
-                        *known.paid.entry(key).or_default() += amount;
+                    if is_charge && posted {
+                        *known.paid.entry(share).or_default() += amount;
                     }
                 }
                 (Kind::Refund | Kind::Reversal | Kind::Undo | Kind::UndoDecision, RowState::Posted)
                     if amount > 0 =>
                 {
-                    let paid = known.paid.entry(key).or_default();
+                    let paid = known.paid.entry(share).or_default();
                     *paid -= amount;
                     if *paid < 0 {
-                        return Err(Broken::Returned);
+                        self.doubts.push((Broken::Returned, Doubt::Paid(parent, share)));
                     }
                 }
                 _ => {}
@@ -212,48 +280,55 @@ impl Auditor {
         ) {
             return Err(Broken::Parent);
         }
-        let known = self.payments.entry(row.payment).or_insert_with(|| Known {
-            kind: row.kind,
-            state: row.state,
-            legs: 0,
-            actor: row.actor,
-            open: HashMap::new(),
-            paid: HashMap::new(),
-            closed: false,
-        });
+        let known = self.payments.entry(row.payment).or_default();
+        known.root.get_or_insert((row.kind, row.state, row.actor));
         known.legs += 1;
-        let key = (row.part, row.debit.wallet().or(row.credit.wallet()));
         if row.state.is_open() {
-            *known.open.entry(key).or_default() += amount;
+            *known.open.entry(share).or_default() += amount;
         } else if row.kind == Kind::Charge && row.state == RowState::Posted {
-            *known.paid.entry(key).or_default() += amount;
+            *known.paid.entry(share).or_default() += amount;
         }
         Ok(())
     }
 
-    fn move_money(&mut self, row: &Row) -> Result<(), Broken> {
+    fn move_money(&mut self, row: &Row) {
         let amount = i128::from(row.amount_minor);
         if let LedgerAccount::Wallet(wallet) = row.debit {
-            let charge_parent = row.parent.and_then(|parent| self.payments.get(&parent));
-            let closes_charge =
-                row.kind == Kind::Closing && charge_parent.is_some_and(|known| known.kind == Kind::Charge);
             let money = self.wallets.entry((wallet, row.currency)).or_default();
             if row.kind == Kind::Charge && row.state.is_open() {
                 money.held_minor += amount;
-            } else if closes_charge {
+            } else if row.kind == Kind::Closing && closes_charge(row) {
                 money.held_minor -= amount;
             }
             if row.state == RowState::Posted {
                 money.balance_minor -= amount;
             }
-            if money.held_minor < 0 || money.balance_minor < money.held_minor {
-                return Err(Broken::Overdrawn);
+            if money.is_overdrawn() {
+                self.doubts.push((Broken::Overdrawn, Doubt::Wallet(wallet, row.currency)));
             }
         }
         if let (LedgerAccount::Wallet(wallet), RowState::Posted) = (row.credit, row.state) {
             self.wallets.entry((wallet, row.currency)).or_default().balance_minor += amount;
         }
-        Ok(())
+    }
+
+    /// Whether a doubt is one still, by all rows.
+    fn remains(&self, doubt: Doubt) -> bool {
+        let known = |payment| self.payments.get(&payment);
+        let below_zero =
+            |shares: &HashMap<Share, i128>, share| shares.get(&share).is_some_and(|minor| *minor < 0);
+        match doubt {
+            Doubt::Open(payment) => !known(payment).is_some_and(Known::is_open),
+            Doubt::There(payment) => known(payment).is_none_or(|known| known.root.is_none()),
+            Doubt::Approver(payment, actor) => {
+                known(payment).is_none_or(|known| known.is_approved_by_proposer(actor))
+            }
+            Doubt::Held(payment, share) => known(payment).is_none_or(|known| below_zero(&known.open, share)),
+            Doubt::Paid(payment, share) => known(payment).is_none_or(|known| below_zero(&known.paid, share)),
+            Doubt::Wallet(wallet, currency) => {
+                self.wallets.get(&(wallet, currency)).is_none_or(Money::is_overdrawn)
+            }
+        }
     }
 
     /// Balance and held part of a wallet by the rows so far, minor units.
@@ -280,11 +355,29 @@ pub struct ExportVerifier {
     line: u64,
     wallets: HashSet<(WalletId, Currency)>,
     heads: HashSet<u32>,
+    /// Rows that break a rule unless rows of other slots come between. The order between slots is not in the file, so
+    /// with several of them these rules are held against the end.
+    suspects: Vec<Suspect>,
 }
+
+/// Suspects that are kept; a ledger with more of them is wrong, or no ledger of ours.
+const SUSPECTS_MAX: usize = 1_000_000;
 
 impl ExportVerifier {
     /// Takes the next line, without its line end.
     pub fn push_line(&mut self, text: &str) -> Result<(), AuditError> {
+        // The first wrong row is named, and not what came of it.
+        self.take_line(text).map_err(|error| self.first_wrong().unwrap_or(error))
+    }
+
+    fn first_wrong(&self) -> Option<AuditError> {
+        let is_wrong =
+            |suspect: &&Suspect| self.auditor.heads.len() < 2 || self.auditor.remains(suspect.doubt);
+        let Suspect { line, slot, sequence, broken, .. } = *self.suspects.iter().find(is_wrong)?;
+        Some(AuditError::Row { line, slot, sequence, broken })
+    }
+
+    fn take_line(&mut self, text: &str) -> Result<(), AuditError> {
         self.line += 1;
         let line = self.line;
         let parsed: Line = serde_json::from_str(text)
@@ -321,8 +414,15 @@ impl ExportVerifier {
     fn push_row(&mut self, exported: ExportedRow) -> Result<(), AuditError> {
         let (slot, sequence) = (exported.slot, exported.sequence);
         let line = self.line;
-        let pushed = self.auditor.push(&ChainedRow::from(exported));
-        pushed.map_err(|broken| AuditError::Row { line, slot, sequence, broken })
+        let taken = self.auditor.take(&ChainedRow::from(exported));
+        taken.map_err(|broken| AuditError::Row { line, slot, sequence, broken })?;
+        for (broken, doubt) in self.auditor.doubts.drain(..) {
+            if self.suspects.len() == SUSPECTS_MAX {
+                return Err(AuditError::Row { line, slot, sequence, broken });
+            }
+            self.suspects.push(Suspect { line, slot, sequence, broken, doubt });
+        }
+        Ok(())
     }
 
     fn same<T: PartialEq + std::fmt::Debug>(
@@ -342,6 +442,9 @@ impl ExportVerifier {
     pub fn finish(self) -> Result<AuditReport, AuditError> {
         if self.line == 0 {
             return Err(AuditError::Incomplete("there is no line".to_owned()));
+        }
+        if let Some(wrong) = self.first_wrong() {
+            return Err(wrong);
         }
         if let Some(slot) = self.auditor.heads.keys().find(|slot| !self.heads.contains(slot)) {
             return Err(AuditError::Incomplete(format!("the head of slot {slot} is missing")));

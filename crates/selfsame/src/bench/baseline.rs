@@ -20,6 +20,11 @@ impl Baseline {
         Ok(baseline)
     }
 
+    /// Address of its database `postgres`.
+    pub fn url(&self) -> String {
+        self.cluster.url("postgres")
+    }
+
     async fn pgbench(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::from(self.cluster.program("pgbench"));
         command.args(arguments).arg(self.cluster.url("postgres")).kill_on_drop(true);

@@ -19,7 +19,7 @@ use selfsame_domain::sensor::{Modality, SensorGrade};
 
 use crate::bench::client::Till;
 use crate::bench::load::{Figures, open_loop};
-use crate::bench::world::{Ready, World};
+use crate::bench::world::{Engine, Ready, World};
 use crate::init::Init;
 use crate::models::PackOptions;
 use crate::output;
@@ -88,7 +88,7 @@ pub async fn measure(pack: &PackOptions, photos: &[PathBuf], length: Duration) -
 
 /// A server with as many codes as are charged, on a site of its own.
 async fn till(length: Duration) -> anyhow::Result<(World, Till, Vec<Ready>)> {
-    let mut world = World::new(1).await?;
+    let mut world = World::new(1, &Engine::Sqlite).await?;
     let server = world.serve().await?;
     let count = CHARGES_PER_SECOND as usize * usize::try_from(length.as_secs())?;
     let codes = world.codes(count).await?;

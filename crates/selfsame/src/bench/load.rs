@@ -90,15 +90,24 @@ fn amount(currency: Currency) -> Amount {
 type Waiting = (Request, oneshot::Sender<bool>);
 
 /// The same adaptive group commit as the server's queue, without HTTP around it.
-async fn commit(store: Arc<selfsame_store::Store>, mut requests: mpsc::Receiver<Waiting>) {
-    while let Some(first) = requests.recv().await {
-        let mut batch = vec![first];
-        while batch.len() < BATCH_REQUESTS_MAX {
-            let Ok(next) = requests.try_recv() else { break };
-            batch.push(next);
-        }
+async fn commit(
+    store: Arc<selfsame_store::Store>,
+    writer: usize,
+    requests: Arc<tokio::sync::Mutex<mpsc::Receiver<Waiting>>>,
+) {
+    loop {
+        let batch = {
+            let mut requests = requests.lock().await;
+            let Some(first) = requests.recv().await else { break };
+            let mut batch = vec![first];
+            while batch.len() < BATCH_REQUESTS_MAX {
+                let Ok(next) = requests.try_recv() else { break };
+                batch.push(next);
+            }
+            batch
+        };
         let (requests, replies): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let posted = store.post_batch(requests, Vec::new(), Vec::new(), SystemClock.now()).await;
+        let posted = store.post_batch(writer, requests, Vec::new(), Vec::new(), SystemClock.now()).await;
         let answers = posted.map(|outcome| outcome.answers).unwrap_or_default();
         for (place, reply) in replies.into_iter().enumerate() {
             let _ = reply.send(matches!(answers.get(place), Some(Answer::Done { replayed: false, .. })));
@@ -146,7 +155,10 @@ pub async fn store_path(
     length: Duration,
 ) -> anyhow::Result<Figures> {
     let (queue, receiver) = mpsc::channel::<Waiting>(4 * BATCH_REQUESTS_MAX);
-    tokio::spawn(commit(world.store.clone(), receiver));
+    let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
+    for writer in 0..world.store.writers() {
+        tokio::spawn(commit(world.store.clone(), writer, receiver.clone()));
+    }
     closed_loop(codes, vec![InProcess { queue, currency: world.currency }; in_flight], length).await
 }
 

@@ -1,6 +1,5 @@
 //! A site with many payers, and codes as many as a measurement needs.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use selfsame_domain::site::Mode;
 use selfsame_domain::verification::Policy;
 use selfsame_server::setup::{CreatedSite, NewSite, create_site};
 use selfsame_server::{ClonePolicy, Config, Secrets, Server, code_mac};
-use selfsame_store::{ApiKey, NewMerchant, NewTerminal, SeedCode, SeedPayer, Store};
+use selfsame_store::{ApiKey, Database, NewMerchant, NewTerminal, SeedCode, SeedPayer, Store};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -57,6 +56,7 @@ pub struct World {
     pub store: Arc<Store>,
     pub currency: Currency,
     folder: TempDir,
+    database: Database,
     created: CreatedSite,
     payers: Vec<AccountId>,
     places: Vec<Place>,
@@ -77,10 +77,32 @@ fn secrets() -> Secrets {
     }
 }
 
+/// What keeps the site.
+#[derive(Clone, Debug)]
+pub enum Engine {
+    /// Files.
+    Sqlite,
+    /// A PostgreSQL server.
+    Postgres {
+        /// Its address.
+        url: String,
+        /// Writers of payments.
+        writers: usize,
+    },
+}
+
 impl World {
-    /// A site with this many merchants.
-    pub async fn new(merchants: usize) -> anyhow::Result<Self> {
+    /// A site with this many merchants, in files or in a database of its own at a PostgreSQL.
+    pub async fn new(merchants: usize, engine: &Engine) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("selfsame-bench-").tempdir()?;
+        let database = match engine {
+            Engine::Sqlite => Database::files(folder.path().join("site.db"), folder.path().join("keys.db")),
+            Engine::Postgres { url, writers } => {
+                let name = format!("selfsame_bench_{:016x}", u64::from_be_bytes(random()));
+                let url = selfsame_store::create_database(url, &name)?;
+                Database::Postgres { url, writers: *writers }
+            }
+        };
         let currency: Currency = "EUR".parse()?;
         let now = SystemClock.now();
         let new = NewSite {
@@ -90,15 +112,15 @@ impl World {
             store_name: "Bench".to_owned(),
             limits: Vec::new(),
         };
-        let (site, keys) = (folder.path().join("site.db"), folder.path().join("keys.db"));
-        let created = create_site(&site, &keys, new, now).await?;
-        let store = Arc::new(Store::open(&site, &keys)?);
+        let created = create_site(&database, new, now).await?;
+        let store = Arc::new(Store::open(&database)?);
         store.take_over_slot(Duration::ZERO).await?;
         let mut places = vec![(created.merchant, created.store, created.till.terminal)];
         for number in 1..merchants {
             places.push(add_merchant(&store, number).await?);
         }
-        let mut world = Self { store, currency, folder, created, payers: Vec::new(), places, next: 0 };
+        let mut world =
+            Self { store, currency, folder, database, created, payers: Vec::new(), places, next: 0 };
         world.add_payers().await?;
         Ok(world)
     }
@@ -123,7 +145,7 @@ impl World {
                 }))
             };
             let requests = chunk.iter().enumerate().map(top_up).collect::<anyhow::Result<_>>()?;
-            self.store.post_batch(requests, Vec::new(), Vec::new(), now).await?;
+            self.store.post_batch(0, requests, Vec::new(), Vec::new(), now).await?;
         }
         Ok(())
     }
@@ -167,17 +189,11 @@ impl World {
         Ok(ready)
     }
 
-    fn databases(&self) -> (PathBuf, PathBuf) {
-        (self.folder.path().join("site.db"), self.folder.path().join("keys.db"))
-    }
-
     /// A server of this site, with a till of its first merchant. It takes the slot over.
     pub async fn serve(&mut self) -> anyhow::Result<Till> {
-        let (site_database, keys_database) = self.databases();
         let config = Config {
             listen: "127.0.0.1:0".parse()?,
-            site_database,
-            keys_database,
+            database: self.database.clone(),
             matcher_socket: self.folder.path().join("none.sock"),
             secrets: secrets(),
             code_prefix: None,

@@ -10,7 +10,7 @@ use selfsame_domain::site::Mode;
 use selfsame_matcher::MatcherError;
 use selfsame_server::setup::{SetupError, create_site};
 use selfsame_server::{Server, ServerError};
-use selfsame_store::StoreError;
+use selfsame_store::{Database, StoreError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -36,13 +36,12 @@ async fn a_database_path_that_cannot_be_is_named() {
     std::fs::write(&file, b"no folder").expect("writable");
     let clock = new_clock();
     let mut config = server_config(folder.path(), &Setup::default(), any_port());
-    config.site_database = file.join("site.db");
+    config.database = Database::files(file.join("site.db"), folder.path().join("keys.db"));
     let named = |error: &dyn std::error::Error| {
         let text = chain_text(error);
         assert!(text.contains("file/site.db"), "{text}");
     };
-    let made =
-        create_site(&config.site_database, &config.keys_database, new_site(Mode::Test), clock.now()).await;
+    let made = create_site(&config.database, new_site(Mode::Test), clock.now()).await;
     let Err(error @ SetupError::Store(StoreError::Open { .. })) = made else { panic!("a site below a file") };
     named(&error);
     let bound = Server::bind(config, clock.clone()).await;
@@ -52,7 +51,7 @@ async fn a_database_path_that_cannot_be_is_named() {
     named(&error);
     // What is no database is not taken for one, and not overwritten.
     let mut config = server_config(folder.path(), &Setup::default(), any_port());
-    config.site_database.clone_from(&file);
+    config.database = Database::files(&file, folder.path().join("keys.db"));
     let long = "no database ".repeat(100);
     std::fs::write(&file, &long).expect("writable");
     let Err(error) = Server::bind(config, clock).await else { panic!("a server on a text file") };
@@ -67,10 +66,9 @@ async fn a_folder_without_a_site_starts_no_server_and_a_site_is_made_once() {
     let config = || server_config(folder.path(), &Setup::default(), any_port());
     let bound = Server::bind(config(), clock.clone()).await;
     assert!(matches!(bound, Err(ServerError::NoSite(_))));
-    let (site, keys) = (config().site_database, config().keys_database);
-    create_site(&site, &keys, new_site(Mode::Test), clock.now()).await.expect("a new site");
+    create_site(&config().database, new_site(Mode::Test), clock.now()).await.expect("a new site");
     // A test site never becomes live.
-    let again = create_site(&site, &keys, new_site(Mode::Live), clock.now()).await;
+    let again = create_site(&config().database, new_site(Mode::Live), clock.now()).await;
     assert!(matches!(again, Err(SetupError::Exists)));
     Server::bind(config(), clock).await.expect("the site is as it was");
 }
@@ -81,8 +79,7 @@ async fn a_port_or_socket_in_use_is_named() {
     let folder = TempDir::new().expect("a temporary folder");
     let clock = new_clock();
     let config = server_config(folder.path(), &Setup::default(), site.address);
-    let (database, keys) = (config.site_database.clone(), config.keys_database.clone());
-    create_site(&database, &keys, new_site(Mode::Test), clock.now()).await.expect("a new site");
+    create_site(&config.database, new_site(Mode::Test), clock.now()).await.expect("a new site");
     let bound = Server::bind(config, clock).await;
     let Err(error @ ServerError::Listen { .. }) = bound else { panic!("two servers on one port") };
     assert!(error.to_string().contains(&site.address.to_string()), "{error}");

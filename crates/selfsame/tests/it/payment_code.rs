@@ -170,12 +170,7 @@ async fn a_site_does_not_start_with_lives_out_of_bounds() {
         };
         let files = config(60);
         let clock = new_clock();
-        let created = selfsame_server::setup::create_site(
-            &files.site_database,
-            &files.keys_database,
-            new_site(mode),
-            clock.now(),
-        );
+        let created = selfsame_server::setup::create_site(&files.database, new_site(mode), clock.now());
         created.await.expect("a new site");
         for seconds in bad {
             let refused = Server::bind(config(seconds), clock.clone()).await;

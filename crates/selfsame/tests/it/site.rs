@@ -17,7 +17,7 @@ use selfsame_matcher::MatcherError;
 use selfsame_server::authority::Authority;
 use selfsame_server::setup::{CreatedSite, FirstTerminal, NewSite, create_site};
 use selfsame_server::{ClonePolicy, Config, Secrets, Server, ServerError};
-use selfsame_store::Store;
+use selfsame_store::{Database, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
@@ -108,8 +108,7 @@ fn matcher_config(folder: &Path, face_pack: Option<&str>) -> selfsame_matcher::C
 pub fn server_config(folder: &Path, setup: &Setup, listen: SocketAddr) -> Config {
     Config {
         listen,
-        site_database: folder.join("site.db"),
-        keys_database: folder.join("keys.db"),
+        database: Database::files(folder.join("site.db"), folder.join("keys.db")),
         matcher_socket: folder.join("matcher.sock"),
         secrets: Secrets {
             code_pepper: Zeroizing::new([1; 32]),
@@ -186,8 +185,7 @@ impl TestSite {
     pub async fn start_in(folder: PathBuf, setup: Setup) -> Self {
         let clock = new_clock();
         let config = server_config(&folder, &setup, any_port());
-        let created =
-            create_site(&config.site_database, &config.keys_database, new_site(setup.mode), clock.now());
+        let created = create_site(&config.database, new_site(setup.mode), clock.now());
         let created = created.await.expect("a new site");
         let matcher = start_matcher(&folder, setup.face_pack).await;
         let server = Server::bind(config, clock.clone()).await.expect("the server starts");
@@ -271,7 +269,7 @@ impl TestSite {
     pub async fn start_second_server(&self) -> String {
         let config = server_config(&self.folder, &self.setup, any_port());
         // In place of a lease in which the first one is frozen. A beat of it may come in between.
-        let store = Store::open(&config.site_database, &config.keys_database).expect("the files open");
+        let store = Store::open(&config.database).expect("the files open");
         while store.take_over_slot(Duration::ZERO).await.expect("it is written").is_none() {}
         store.release_slot().await.expect("it is written");
         let server = Server::bind(config, self.clock.clone()).await.expect("the second server starts");

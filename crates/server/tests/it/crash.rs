@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use selfsame_domain::site::Mode;
-use selfsame_store::Store;
+use selfsame_store::{Database, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -143,7 +143,7 @@ struct End {
 /// Starts on what is left, repeats everything, and answers how it ends.
 async fn repeat(folder: &Path, run: &Run) -> End {
     // The owner is dead, and we know it: nobody has to wait for its lease.
-    let store = Store::open(&folder.join("site.db"), &folder.join("keys.db")).unwrap();
+    let store = Store::open(&Database::files(folder.join("site.db"), folder.join("keys.db"))).unwrap();
     store.take_over_slot(Duration::ZERO).await.unwrap().unwrap();
     store.release_slot().await.unwrap();
     let clock = noon();

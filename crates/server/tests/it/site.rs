@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use selfsame_api::client::{Client, ClientError, Credentials, DeviceKey};
+use selfsame_cluster::{Cluster, Options};
 use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
@@ -21,10 +22,11 @@ use selfsame_domain::timing::Timings;
 use selfsame_domain::verification::{Policy, State};
 use selfsame_server::setup::{NewSite, create_site};
 use selfsame_server::{ClonePolicy, Config, Secrets, Server, ServerError};
-use selfsame_store::{Lookup, NewDeviceKey, NewVerification, Store, Terminal, Verification};
+use selfsame_store::{Database, Lookup, NewDeviceKey, NewVerification, Store, Terminal, Verification};
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
@@ -120,11 +122,32 @@ pub(crate) fn noon() -> TestClock {
     clock
 }
 
-fn config(folder: &Path, listen: SocketAddr) -> Config {
+/// Where the site of a folder is: in files, or, with `SELFSAME_TEST_ENGINE=postgres`, in a database of its own.
+/// `cargo xtask test` runs these tests with both.
+pub(crate) async fn database(folder: &Path) -> Database {
+    static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
+    if std::env::var_os("SELFSAME_TEST_ENGINE").is_none_or(|engine| engine != "postgres") {
+        return Database::files(folder.join("site.db"), folder.join("keys.db"));
+    }
+    let named = folder.join("database.url");
+    if let Ok(url) = std::fs::read_to_string(&named) {
+        return Database::postgres(url);
+    }
+    let start = async || {
+        // Durable, because the store takes nothing else.
+        Cluster::start(Options::default()).await.unwrap()
+    };
+    let cluster = CLUSTER.get_or_init(start).await;
+    let name = format!("site_{:016x}", u64::from_be_bytes(random()));
+    let url = cluster.create_database(&name).await.unwrap();
+    std::fs::write(named, &url).unwrap();
+    Database::postgres(url)
+}
+
+async fn config(folder: &Path, listen: SocketAddr) -> Config {
     Config {
         listen,
-        site_database: folder.join("site.db"),
-        keys_database: folder.join("keys.db"),
+        database: database(folder).await,
         matcher_socket: folder.join("no-matcher.sock"),
         secrets: Secrets {
             code_pepper: Zeroizing::new([1; 32]),
@@ -144,7 +167,7 @@ fn config(folder: &Path, listen: SocketAddr) -> Config {
 
 /// A server on the site of this folder; answers its store, its address, and what ends it.
 pub(crate) async fn serve(folder: &Path, clock: TestClock) -> (Arc<Store>, String, AbortHandle) {
-    let config = config(folder, "127.0.0.1:0".parse().unwrap());
+    let config = config(folder, "127.0.0.1:0".parse().unwrap()).await;
     let server = Server::bind(config, clock).await.unwrap();
     let (store, base) = (server.store(), format!("http://{}", server.address()));
     (store, base, tokio::spawn(server.serve(std::future::pending())).abort_handle())
@@ -180,8 +203,7 @@ impl Site {
             store_name: "Main hall".to_owned(),
             limits,
         };
-        let (site, keys) = (folder.join("site.db"), folder.join("keys.db"));
-        let created = create_site(&site, &keys, new, clock.now()).await.unwrap();
+        let created = create_site(&database(folder).await, new, clock.now()).await.unwrap();
         let (store, base, serving) = serve(folder, clock.clone()).await;
         let device = SigningKey::from_bytes(&random());
         let code: String =
@@ -247,7 +269,7 @@ impl Site {
     pub(crate) async fn bind_twice(&self) -> Result<Server, ServerError> {
         let listen = self.base.strip_prefix("http://").unwrap().parse().unwrap();
         let folder = self.folder.as_ref().unwrap().path();
-        Server::bind(config(folder, listen), self.clock.clone()).await
+        Server::bind(config(folder, listen).await, self.clock.clone()).await
     }
 
     pub(crate) fn bearer(&self, key: &str) -> Caller {

@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use selfsame_cluster::{Cluster, Options, Proxy, Replication};
-use selfsame_store::Store;
+use selfsame_cluster::{Options, Proxy, Replication};
+use selfsame_store::{Database, Store};
 
 /// The database in it.
 const NAME: &str = "site";
 
 /// A primary, the proxy through which servers reach it, and the standby, if there is one.
-pub struct Database {
-    primary: Cluster,
-    standby: Option<Cluster>,
+pub struct Cluster {
+    primary: selfsame_cluster::Cluster,
+    standby: Option<selfsame_cluster::Cluster>,
     pub proxy: Proxy,
 }
 
-impl Database {
+impl Cluster {
     /// Starts one, as durable as PostgreSQL is by default.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        let primary = Cluster::start(options.loopback()).await?;
+        let primary = selfsame_cluster::Cluster::start(options.loopback()).await?;
         primary.create_database(NAME).await?;
         let proxy = Proxy::start(primary.address().context("it listens on the loopback")?).await?;
         Ok(Self { primary, standby: None, proxy })
@@ -36,7 +36,7 @@ impl Database {
     }
 
     pub fn open(&self) -> anyhow::Result<Store> {
-        Ok(Store::open(&selfsame_store::Database::postgres(self.direct_url()))?)
+        Ok(Store::open(&Database::postgres(self.direct_url()))?)
     }
 
     /// Kills postmaster and backends the hard way.

@@ -17,7 +17,7 @@ use selfsame_cluster::Options;
 use selfsame_domain::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 
-use crate::database::Database;
+use crate::database::Cluster;
 use crate::scenario::{Scenario, Tally, Torture};
 use crate::site::Site;
 
@@ -124,12 +124,12 @@ fn print_times(rows: &[(Scenario, Tally)]) {
 }
 
 /// What a scenario runs on.
-async fn database(scenario: Scenario) -> anyhow::Result<Database> {
+async fn database(scenario: Scenario) -> anyhow::Result<Cluster> {
     let options = match scenario {
         Scenario::Storm => Options::default().setting("max_connections", CONNECTIONS_IN_STORM),
         _ => Options::default(),
     };
-    Database::start(options).await
+    Cluster::start(options).await
 }
 
 fn document(scenario: Scenario, tally: &Tally) -> Value {

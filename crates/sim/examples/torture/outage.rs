@@ -10,7 +10,7 @@ use selfsame_sim::journal::{Ask, Told};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::database::{Database, WAY};
+use crate::database::{Cluster, WAY};
 use crate::load::{CLIENTS, Load};
 use crate::scenario::{AFTERWARDS, DURING, Round, Scenario, Torture, rows};
 use crate::site::{PATIENCE, PAUSE, Server, until};
@@ -25,7 +25,7 @@ const STORM: usize = 300;
 const RETURNS: usize = 20;
 
 impl Torture<'_> {
-    fn database(&mut self) -> &mut Database {
+    fn database(&mut self) -> &mut Cluster {
         self.site.database.as_mut().expect("scenarios of PostgreSQL have one")
     }
 

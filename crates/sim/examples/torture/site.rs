@@ -21,14 +21,14 @@ use selfsame_domain::payment::CodeMac;
 use selfsame_domain::payment_code::{PaymentCode, Prefix};
 use selfsame_domain::site::Mode;
 use selfsame_server::{Secrets, code_mac};
-use selfsame_store::{SeedCode, SeedPayer, Store};
+use selfsame_store::{Database, SeedCode, SeedPayer, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
-use crate::database::Database;
+use crate::database::Cluster;
 
 /// Longest wait for something that only a defect can delay.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -125,7 +125,7 @@ impl Server {
 pub struct Site {
     folder: TempDir,
     /// Where its data is, if not in files of the folder.
-    pub database: Option<Database>,
+    pub database: Option<Cluster>,
     program: PathBuf,
     created: Created,
     payers: Vec<SeedPayer>,
@@ -160,7 +160,7 @@ async fn build_shim(folder: &Path) -> anyhow::Result<()> {
 
 impl Site {
     /// Makes it: settings, payers, and for files the shim.
-    pub async fn new(program: &Path, database: Option<Database>) -> anyhow::Result<Self> {
+    pub async fn new(program: &Path, database: Option<Cluster>) -> anyhow::Result<Self> {
         // Short, because a socket's path has 107 bytes at most.
         let folder = tempfile::Builder::new().prefix("torture-").tempdir()?;
         let site = folder.path().join("site");
@@ -203,7 +203,7 @@ impl Site {
         if let Some(database) = &self.database {
             return database.open();
         }
-        Ok(Store::open(&self.path("data/site.db"), &self.path("data/keys.db"))?)
+        Ok(Store::open(&Database::files(self.path("data/site.db"), self.path("data/keys.db")))?)
     }
 
     /// Where clients keep their journal, and where the log is.

@@ -1,5 +1,7 @@
 //! The short form of the simulation; the long form is `cargo run --release -p selfsame-sim --example simulate`.
 
+mod differential;
+
 use selfsame_sim::oracle::{Oracle, Verdict};
 use selfsame_sim::{Episode, Step, run};
 

@@ -1,9 +1,8 @@
 //! Everything that the decision needs to know for a batch, read inside its transaction.
 
-use rusqlite::{OptionalExtension, Transaction, params};
 use selfsame_domain::id::{AccountId, MerchantId, PaymentId, VerificationId, WalletId};
 use selfsame_domain::ledger::{ChainedRow, Row};
-use selfsame_domain::limit::Spending;
+use selfsame_domain::limit::{Limits, Spending};
 use selfsame_domain::payment::{
     Close, Code, CodeMac, Ending, Guesses, History, IdempotencyKey, MerchantTerms, Payer, ReceiptNumber,
     Request, State, Target, Wallet,
@@ -11,12 +10,14 @@ use selfsame_domain::payment::{
 use selfsame_domain::time::Timestamp;
 
 use crate::account::{WALLET_COLUMNS, read_wallet};
+use crate::database::{self, Optional, Transaction, params};
 use crate::error::Result;
 use crate::ledger::rows;
 use crate::limit::{Layer, load_limits, load_terms};
+use crate::payment::at_once::{self, Known};
 use crate::row;
 use crate::site::load_currency;
-use crate::slot::load_slot;
+use crate::slot::{Held, load_slot};
 
 /// Whether the payer of `verifications` looks much like somebody else in what was compared. Of a PIN nothing was.
 pub(crate) const IS_LOOKALIKE: &str = "exists (
@@ -26,36 +27,40 @@ pub(crate) const IS_LOOKALIKE: &str = "exists (
             and verifications.sensor_grade <> 'pin'
     )";
 
+/// Columns that [`read_code`] reads, of `payment_codes` joined with `verifications`.
+pub(crate) const CODE_COLUMNS: &str =
+    "payment_codes.id, payment_codes.verification_id, verifications.sensor_grade,
+     payment_codes.account_id, payment_codes.store_id, payment_codes.terminal_id, payment_codes.currency,
+     payment_codes.amount_minor_max, payment_codes.expires_at,
+     verifications.code_id is distinct from payment_codes.id,
+     exists (select 1 from payments where payments.verification_id = payment_codes.verification_id)";
+
+pub(crate) fn read_code(found: &database::Row<'_>) -> Result<Code> {
+    Ok(Code {
+        code: row::text(found, 0)?,
+        verification: row::text(found, 1)?,
+        sensor_grade: row::text(found, 2)?,
+        account: row::text(found, 3)?,
+        store: row::text(found, 4)?,
+        terminal: row::text(found, 5)?,
+        currency: row::text(found, 6)?,
+        amount_minor_max: found.get(7)?,
+        expires_at: row::timestamp(found, 8)?,
+        revoked: found.get(9)?,
+        consumed: found.get(10)?,
+    })
+}
+
 /// A code, and whether its payer is a lookalike.
 fn load_code(tx: &Transaction<'_>, merchant: MerchantId, mac: CodeMac) -> Result<Option<(Code, bool)>> {
     let sql = format!(
-        "select payment_codes.id, payment_codes.verification_id, verifications.sensor_grade,
-             payment_codes.account_id, payment_codes.store_id, payment_codes.terminal_id, payment_codes.currency,
-             payment_codes.amount_minor_max, payment_codes.expires_at,
-             verifications.code_id is distinct from payment_codes.id,
-             exists (select 1 from payments where payments.verification_id = payment_codes.verification_id),
-             {IS_LOOKALIKE}
+        "select {CODE_COLUMNS}, {IS_LOOKALIKE}
          from payment_codes
          join verifications on verifications.id = payment_codes.verification_id
          where payment_codes.merchant_id = ?1 and payment_codes.mac = ?2",
     );
     tx.prepare_cached(&sql)?
-        .query_row(params![merchant.to_string(), mac.0], |found| {
-            let code = Code {
-                code: row::text(found, 0)?,
-                verification: row::text(found, 1)?,
-                sensor_grade: row::text(found, 2)?,
-                account: row::text(found, 3)?,
-                store: row::text(found, 4)?,
-                terminal: row::text(found, 5)?,
-                currency: row::text(found, 6)?,
-                amount_minor_max: found.get(7)?,
-                expires_at: row::timestamp(found, 8)?,
-                revoked: found.get(9)?,
-                consumed: found.get(10)?,
-            };
-            Ok((code, found.get(11)?))
-        })
+        .query_row(params![merchant.to_string(), mac.0], |found| Ok((read_code(found)?, found.get(11)?)))
         .optional()
 }
 
@@ -69,19 +74,14 @@ fn load_lookalike(tx: &Transaction<'_>, verification: VerificationId, state: &mu
     Ok(())
 }
 
-fn load_wallets_of(tx: &Transaction<'_>, account: AccountId, state: &mut State) -> Result<()> {
+fn find_wallets_of(tx: &Transaction<'_>, account: AccountId) -> Result<Vec<Wallet>> {
     let sql = format!(
         "select {WALLET_COLUMNS}
          from wallets
          join accounts on accounts.id = wallets.account_id
          where wallets.account_id = ?1"
     );
-    let mut statement = tx.prepare_cached(&sql)?;
-    for wallet in statement.query_map(params![account.to_string()], read_wallet)? {
-        let wallet: Wallet = wallet?;
-        state.wallets.insert(wallet.wallet, wallet);
-    }
-    Ok(())
+    tx.prepare_cached(&sql)?.query_map(params![account.to_string()], read_wallet)?.collect()
 }
 
 fn load_wallet(tx: &Transaction<'_>, wallet: WalletId, state: &mut State) -> Result<()> {
@@ -128,140 +128,207 @@ pub(crate) fn find_history(tx: &Transaction<'_>, payment: PaymentId) -> Result<O
     Ok(History::new(root, later))
 }
 
-fn load_history(tx: &Transaction<'_>, payment: PaymentId, state: &mut State) -> Result<()> {
-    if state.histories.contains_key(&payment) {
-        return Ok(());
-    }
-    let Some(history) = find_history(tx, payment)? else { return Ok(()) };
-    for side in [history.head().debit, history.head().credit] {
-        if let Some(wallet) = side.wallet() {
-            load_wallet(tx, wallet, state)?;
+/// Category, undo, hour and tries, in the first columns.
+pub(crate) fn read_merchant_terms(found: &database::Row<'_>) -> Result<MerchantTerms> {
+    let guesses = Guesses { hour: found.get(2)?, count: row::integer(found, 3)? };
+    Ok(MerchantTerms {
+        category: row::optional_text(found, 0)?,
+        undo_minutes: row::integer(found, 1)?,
+        guesses,
+    })
+}
+
+fn find_merchant_terms(tx: &Transaction<'_>, merchant: MerchantId) -> Result<MerchantTerms> {
+    let found = tx
+        .prepare_cached(
+            "select category, coalesce(undo_minutes, 0), coalesce(hour, 0), coalesce(tries, 0)
+             from merchants
+             left join merchant_terms on merchant_terms.merchant_id = merchants.id
+             left join code_guesses on code_guesses.merchant_id = merchants.id
+             where merchants.id = ?1",
+        )?
+        .query_row(params![merchant.to_string()], read_merchant_terms)
+        .optional()?;
+    Ok(found.unwrap_or_default())
+}
+
+/// What the batch asks for, read at once or one by one.
+struct Source<'t, 'c> {
+    tx: &'t Transaction<'c>,
+    known: Option<Known>,
+}
+
+impl Source<'_, '_> {
+    fn payment_by_key(&self, key: &IdempotencyKey) -> Result<Option<PaymentId>> {
+        match &self.known {
+            Some(known) => Ok(known.references.get(key).copied()),
+            None => find_by_key(self.tx, key),
         }
     }
-    for leg in history.legs() {
-        load_wallet(tx, leg.wallet, state)?;
-    }
-    if let Some(merchant) = history.head().merchant {
-        load_merchant(tx, merchant, state)?;
-    }
-    state.histories.insert(payment, history);
-    Ok(())
-}
 
-fn load_merchant(tx: &Transaction<'_>, merchant: MerchantId, state: &mut State) -> Result<()> {
-    if state.merchants.contains_key(&merchant) {
-        return Ok(());
+    fn code(&self, merchant: MerchantId, mac: CodeMac) -> Result<Option<(Code, bool)>> {
+        match &self.known {
+            Some(known) => Ok(known.codes.get(&(merchant, mac)).cloned()),
+            None => load_code(self.tx, merchant, mac),
+        }
     }
-    let id = merchant.to_string();
-    let terms = tx
-        .prepare_cached("select category, undo_minutes from merchant_terms where merchant_id = ?1")?
-        .query_row(params![id], |found| Ok((row::optional_text(found, 0)?, row::integer(found, 1)?)))
-        .optional()?;
-    let guesses = tx
-        .prepare_cached("select hour, tries from code_guesses where merchant_id = ?1")?
-        .query_row(params![id], |found| Ok(Guesses { hour: found.get(0)?, count: row::integer(found, 1)? }))
-        .optional()?;
-    let (category, undo_minutes) = terms.unwrap_or_default();
-    let guesses = guesses.unwrap_or_default();
-    state.merchants.insert(merchant, MerchantTerms { category, undo_minutes, guesses });
-    Ok(())
-}
 
-/// A payer with limits. The rows of the day, and whether a PIN is set, are read only where a limit or a charge of the
-/// batch asks for them.
-fn load_payer(
-    tx: &Transaction<'_>,
-    code: &Code,
-    state: &mut State,
-    asks_payer: bool,
-    now: Timestamp,
-) -> Result<()> {
-    let is_lookalike = state.lookalikes.contains(&code.verification);
-    // Somebody may pay twice in a batch, and look like somebody else in one of the two only.
-    if state.payers.contains_key(&code.account) && !is_lookalike {
-        return Ok(());
+    fn load_wallets_of(&self, account: AccountId, state: &mut State) -> Result<()> {
+        let found = match &self.known {
+            Some(known) => known.wallets.get(&account).cloned().unwrap_or_default(),
+            None => find_wallets_of(self.tx, account)?,
+        };
+        state.wallets.extend(found.into_iter().map(|wallet| (wallet.wallet, wallet)));
+        Ok(())
     }
-    let id = code.account.to_string();
-    let limits = load_limits(tx, Layer::Account(code.account))?;
-    let guardian = load_limits(tx, Layer::Guardian(code.account))?;
-    let mut payer = Payer { limits, guardian, ..Payer::default() };
-    let terms = &state.terms;
-    let layers = [&terms.site, &payer.limits, &payer.guardian].into_iter().chain(terms.by_grade.values());
-    let (mut needs_spending, mut needs_pin) = (false, asks_payer || is_lookalike);
-    for limits in layers {
-        needs_spending |= limits.needs_spending();
-        needs_pin |= limits.step_up_above_minor.is_some();
+
+    fn load_merchant(&self, merchant: MerchantId, state: &mut State) -> Result<()> {
+        if state.merchants.contains_key(&merchant) {
+            return Ok(());
+        }
+        let known = self.known.as_ref().and_then(|known| known.merchants.get(&merchant).cloned());
+        let terms = known.map_or_else(|| find_merchant_terms(self.tx, merchant), Ok)?;
+        state.merchants.insert(merchant, terms);
+        Ok(())
     }
-    if needs_pin {
-        payer.has_pin = tx
-            .prepare_cached("select exists (select 1 from pins where account_id = ?1)")?
-            .query_row(params![id], |found| found.get(0))?;
+
+    fn limits(&self, layer: Layer) -> Result<Limits> {
+        match &self.known {
+            Some(known) => Ok(known.limits(layer)),
+            None => load_limits(self.tx, layer),
+        }
     }
-    if needs_spending {
-        let start = terms.business_day.start(now).as_millis();
-        let today = unchained(rows(tx, "account_id = ?1 and created_at >= ?2", params![id, start])?);
-        payer.spending = Spending::of(&today);
+
+    fn has_pin(&self, account: AccountId) -> Result<bool> {
+        match &self.known {
+            Some(known) => Ok(known.with_pin.contains(&account)),
+            None => self
+                .tx
+                .prepare_cached("select exists (select 1 from pins where account_id = ?1)")?
+                .query_row(params![account.to_string()], |found| found.get(0)),
+        }
     }
-    state.payers.insert(code.account, payer);
-    Ok(())
+
+    fn rows_since(&self, account: AccountId, since: Timestamp) -> Result<Vec<Row>> {
+        match &self.known {
+            Some(known) => Ok(known.rows_since(account, since)),
+            None => {
+                let parameters = params![account.to_string(), since.as_millis()];
+                Ok(unchained(rows(self.tx, "account_id = ?1 and created_at >= ?2", parameters)?))
+            }
+        }
+    }
+
+    fn load_history(&self, payment: PaymentId, state: &mut State) -> Result<()> {
+        if state.histories.contains_key(&payment) {
+            return Ok(());
+        }
+        let Some(history) = find_history(self.tx, payment)? else { return Ok(()) };
+        for side in [history.head().debit, history.head().credit] {
+            if let Some(wallet) = side.wallet() {
+                load_wallet(self.tx, wallet, state)?;
+            }
+        }
+        for leg in history.legs() {
+            load_wallet(self.tx, leg.wallet, state)?;
+        }
+        if let Some(merchant) = history.head().merchant {
+            self.load_merchant(merchant, state)?;
+        }
+        state.histories.insert(payment, history);
+        Ok(())
+    }
+
+    /// A payer with limits. The rows of the day, and whether a PIN is set, are read only where a limit or a charge of the
+    /// batch asks for them.
+    fn load_payer(&self, code: &Code, state: &mut State, asks_payer: bool, now: Timestamp) -> Result<()> {
+        let is_lookalike = state.lookalikes.contains(&code.verification);
+        // Somebody may pay twice in a batch, and look like somebody else in one of the two only.
+        if state.payers.contains_key(&code.account) && !is_lookalike {
+            return Ok(());
+        }
+        let limits = self.limits(Layer::Account(code.account))?;
+        let guardian = self.limits(Layer::Guardian(code.account))?;
+        let mut payer = Payer { limits, guardian, ..Payer::default() };
+        let terms = &state.terms;
+        let layers = [&terms.site, &payer.limits, &payer.guardian].into_iter().chain(terms.by_grade.values());
+        let (mut needs_spending, mut needs_pin) = (false, asks_payer || is_lookalike);
+        for limits in layers {
+            needs_spending |= limits.needs_spending();
+            needs_pin |= limits.step_up_above_minor.is_some();
+        }
+        if needs_pin {
+            payer.has_pin = self.has_pin(code.account)?;
+        }
+        if needs_spending {
+            let today = self.rows_since(code.account, terms.business_day.start(now))?;
+            payer.spending = Spending::of(&today);
+        }
+        state.payers.insert(code.account, payer);
+        Ok(())
+    }
+
+    fn load_target(&self, request: &Request, state: &mut State) -> Result<()> {
+        let payment = match (request.target(), request.merchant()) {
+            (Some(Target::Payment(payment)), _) => Some(payment),
+            (Some(Target::Order(order_ref)), Some(merchant)) => {
+                let key = IdempotencyKey::order(merchant, order_ref);
+                let payment = self.payment_by_key(&key)?;
+                state.references.extend(payment.map(|payment| (key, payment)));
+                payment
+            }
+            (Some(Target::Receipt(receipt)), _) => {
+                let payment = find_by_receipt(self.tx, receipt)?;
+                state.receipts.extend(payment.map(|payment| (receipt, payment)));
+                payment
+            }
+            _ => None,
+        };
+        let Some(payment) = payment else { return Ok(()) };
+        self.load_history(payment, state)?;
+        let confirmed = matches!(request, Request::Close(Close { ending: Ending::Confirm(_), .. }));
+        let verification = state.histories.get(&payment).and_then(|history| history.head().verification);
+        match verification.filter(|_| confirmed) {
+            Some(verification) => load_lookalike(self.tx, verification, state),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Everything that the decision needs to know for these requests.
-pub(crate) fn load(tx: &Transaction<'_>, requests: &[Request], now: Timestamp) -> Result<State> {
-    let mut state = State::new(load_slot(tx)?, load_currency(tx)?);
-    state.terms = load_terms(tx)?;
+pub(crate) fn load(tx: &Transaction<'_>, held: Held, requests: &[Request], now: Timestamp) -> Result<State> {
+    let known = tx.postgres().map(|postgres| at_once::read(postgres, held, requests, now)).transpose()?;
+    let mut state = match &known {
+        Some(known) => State { terms: known.terms.clone(), ..State::new(known.slot, known.currency) },
+        None => State { terms: load_terms(tx)?, ..State::new(load_slot(tx, held.slot)?, load_currency(tx)?) },
+    };
+    let source = Source { tx, known };
     let asks_payer =
         requests.iter().any(|request| matches!(request, Request::Charge(charge) if charge.ask_payer));
     for request in requests {
         if let Some(key) = request.idempotency_key()
-            && let Some(payment) = find_by_key(tx, &key)?
+            && let Some(payment) = source.payment_by_key(&key)?
         {
-            load_history(tx, payment, &mut state)?;
+            source.load_history(payment, &mut state)?;
             state.references.insert(key, payment);
         }
-        load_target(tx, request, &mut state)?;
+        source.load_target(request, &mut state)?;
         if let Some(merchant) = request.merchant() {
-            load_merchant(tx, merchant, &mut state)?;
+            source.load_merchant(merchant, &mut state)?;
         }
         if let Some(account) = request.account() {
-            load_wallets_of(tx, account, &mut state)?;
+            source.load_wallets_of(account, &mut state)?;
         }
         if let Request::Charge(charge) = request
-            && let Some((code, is_lookalike)) = load_code(tx, charge.merchant, charge.code)?
+            && let Some((code, is_lookalike)) = source.code(charge.merchant, charge.code)?
         {
             if is_lookalike {
                 state.lookalikes.insert(code.verification);
             }
-            load_wallets_of(tx, code.account, &mut state)?;
-            load_payer(tx, &code, &mut state, asks_payer, now)?;
+            source.load_wallets_of(code.account, &mut state)?;
+            source.load_payer(&code, &mut state, asks_payer, now)?;
             state.codes.insert((charge.merchant, charge.code), code);
         }
     }
     Ok(state)
-}
-
-fn load_target(tx: &Transaction<'_>, request: &Request, state: &mut State) -> Result<()> {
-    let payment = match (request.target(), request.merchant()) {
-        (Some(Target::Payment(payment)), _) => Some(payment),
-        (Some(Target::Order(order_ref)), Some(merchant)) => {
-            let key = IdempotencyKey::order(merchant, order_ref);
-            let payment = find_by_key(tx, &key)?;
-            state.references.extend(payment.map(|payment| (key, payment)));
-            payment
-        }
-        (Some(Target::Receipt(receipt)), _) => {
-            let payment = find_by_receipt(tx, receipt)?;
-            state.receipts.extend(payment.map(|payment| (receipt, payment)));
-            payment
-        }
-        _ => None,
-    };
-    let Some(payment) = payment else { return Ok(()) };
-    load_history(tx, payment, state)?;
-    let confirmed = matches!(request, Request::Close(Close { ending: Ending::Confirm(_), .. }));
-    let verification = state.histories.get(&payment).and_then(|history| history.head().verification);
-    match verification.filter(|_| confirmed) {
-        Some(verification) => load_lookalike(tx, verification, state),
-        None => Ok(()),
-    }
 }

@@ -1,16 +1,16 @@
 //! Writing what was decided. Every guard sits inside the write that it protects.
 
-use rusqlite::{Transaction, params};
 use selfsame_domain::ledger::ChainedRow;
 use selfsame_domain::payment::{Changes, Slot};
 use selfsame_domain::reference::Reference;
 
+use crate::database::{DatabaseError, Transaction, params};
 use crate::error::Result;
 use crate::row;
 
 /// A guarded write must change exactly one row; anything else means somebody else wrote, and the batch is undone.
 pub(crate) fn exactly_one(changed: usize) -> Result<()> {
-    if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
+    if changed == 1 { Ok(()) } else { Err(DatabaseError::Guard(changed)) }
 }
 
 /// Moves the slot's head, if it is where it was and still ours.
@@ -108,10 +108,12 @@ pub(crate) fn save(tx: &Transaction<'_>, before: &Slot, changes: &Changes) -> Re
             ])?;
         exactly_one(changed)?;
     }
-    save_open(tx, changes)
+    save_opened(tx, changes)?;
+    save_closed(tx, changes)
 }
 
-fn save_open(tx: &Transaction<'_>, changes: &Changes) -> Result<()> {
+/// Notes what waits for its end from now on.
+pub(crate) fn save_opened(tx: &Transaction<'_>, changes: &Changes) -> Result<()> {
     for payment in &changes.opened {
         let mut legs = changes.rows.iter().map(|chained| &chained.row).filter(|row| row.payment == *payment);
         let Some(head) = legs.next() else { return exactly_one(0) };
@@ -130,6 +132,11 @@ fn save_open(tx: &Transaction<'_>, changes: &Changes) -> Result<()> {
             head.expires_at.map(|at| at.as_millis()),
         ])?;
     }
+    Ok(())
+}
+
+/// What has ended must have been waiting.
+pub(crate) fn save_closed(tx: &Transaction<'_>, changes: &Changes) -> Result<()> {
     for payment in &changes.closed {
         let ended = tx
             .prepare_cached("delete from open_payments where payment_id = ?1")?

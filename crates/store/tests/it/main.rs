@@ -3,6 +3,7 @@
 mod api_key;
 mod candidates;
 mod migration;
+mod postgres;
 mod slot;
 
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use selfsame_domain::id::{AccountId, KeyId, WalletId};
 use selfsame_domain::ledger::Caller;
 use selfsame_domain::site::Mode;
 use selfsame_domain::time::Timestamp;
-use selfsame_store::{AccountCreated, ApiKey, Lookup, NewAccount, Site, Store};
+use selfsame_store::{AccountCreated, ApiKey, Database, Lookup, NewAccount, Site, Store};
 use tempfile::TempDir;
 
 /// A folder with a site.
@@ -37,8 +38,12 @@ impl Files {
         self.folder.path().join("keys.db")
     }
 
+    fn database(&self) -> Database {
+        Database::files(self.site(), self.keys())
+    }
+
     fn open(&self) -> Store {
-        Store::open(&self.site(), &self.keys()).expect("the store opens")
+        Store::open(&self.database()).expect("the store opens")
     }
 
     async fn open_with_site(&self) -> Store {

@@ -42,7 +42,7 @@ async fn a_file_of_a_newer_program_is_refused_and_left_alone() {
         let database = Connection::open(&path).expect("the file opens");
         database.pragma_update(None, "user_version", known + 1).expect("a setting");
         drop(database);
-        let refused = Store::open(&files.site(), &files.keys());
+        let refused = Store::open(&files.database());
         let Err(StoreError::SchemaTooNew { found, known: told }) = refused else {
             panic!("a newer schema was opened")
         };
@@ -55,10 +55,7 @@ async fn a_file_of_a_newer_program_is_refused_and_left_alone() {
         .expect("the file opens")
         .pragma_update(None, "user_version", -1)
         .expect("a setting");
-    assert!(matches!(
-        Store::open(&files.site(), &files.keys()),
-        Err(StoreError::SchemaTooNew { found: -1, .. })
-    ));
+    assert!(matches!(Store::open(&files.database()), Err(StoreError::SchemaTooNew { found: -1, .. })));
 }
 
 #[tokio::test]

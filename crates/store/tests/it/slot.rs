@@ -29,7 +29,7 @@ fn top_up(number: u16, minor: i64) -> Request {
 }
 
 async fn post(store: &Store, requests: Vec<Request>) -> Result<Vec<Answer>, StoreError> {
-    store.post_batch(requests, Vec::new(), Vec::new(), now()).await.map(|outcome| outcome.answers)
+    store.post_batch(0, requests, Vec::new(), Vec::new(), now()).await.map(|outcome| outcome.answers)
 }
 
 async fn rows(store: &Store) -> u64 {

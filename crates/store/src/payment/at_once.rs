@@ -1,0 +1,449 @@
+//! Loading and saving a batch in one round trip each, for PostgreSQL: statements over arrays, sent together.
+//!
+//! The rules are where they are for SQLite: in `domain`. What is read here is what [`load`](super::load) would ask for one
+//! by one; what is written is what [`save`](super::save) writes, with the guards inside the statements, so that the
+//! commit can be sent along. Requests about earlier payments still read those one by one.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use selfsame_domain::id::{AccountId, MerchantId, PaymentId};
+use selfsame_domain::ledger::Row;
+use selfsame_domain::limit::Limits;
+use selfsame_domain::money::Currency;
+use selfsame_domain::payment::{
+    Changes, Code, CodeMac, IdempotencyKey, MerchantTerms, Request, Slot, Target, Terms, Wallet,
+};
+use selfsame_domain::reference::Reference;
+use selfsame_domain::time::Timestamp;
+use selfsame_domain::timing::Timings;
+
+use crate::account::{WALLET_COLUMNS, read_wallet};
+use crate::attempt::{Attempt, CLEAR_ATTEMPTS, CLEARED_MAX, KEPT_MS};
+use crate::database::postgres::{self, Step};
+use crate::database::{self, Result, Transaction, Value};
+use crate::ledger::{ROW_COLUMNS, read_row};
+use crate::limit::{LIMIT_COLUMNS, Layer, read_limits, read_rules, read_site_limits};
+use crate::payment::load::{CODE_COLUMNS, IS_LOOKALIKE, read_code, read_merchant_terms};
+use crate::payment::save::{save_closed, save_opened};
+use crate::row;
+use crate::slot::{Held, read_slot};
+
+/// No business day begins earlier than this before now.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+/// The payers behind the batch's codes, given as pairs, and those that it names.
+const ACCOUNTS: &str = "array(
+         select payment_codes.account_id
+         from unnest(?1::text[], ?2::bytea[]) as asked (merchant_id, mac)
+         join payment_codes on payment_codes.merchant_id = asked.merchant_id and payment_codes.mac = asked.mac
+     ) || ?3::text[]";
+
+/// What was read of a batch.
+pub(super) struct Known {
+    pub(super) slot: Slot,
+    pub(super) currency: Currency,
+    pub(super) terms: Terms,
+    pub(super) wallets: HashMap<AccountId, Vec<Wallet>>,
+    pub(super) codes: HashMap<(MerchantId, CodeMac), (Code, bool)>,
+    pub(super) references: HashMap<IdempotencyKey, PaymentId>,
+    pub(super) merchants: HashMap<MerchantId, MerchantTerms>,
+    pub(super) with_pin: HashSet<AccountId>,
+    limits: HashMap<(String, String), Limits>,
+    /// Of the last 24 hours.
+    rows: HashMap<AccountId, Vec<Row>>,
+}
+
+impl Known {
+    /// One layer of a payer's limits.
+    pub(super) fn limits(&self, layer: Layer) -> Limits {
+        let (layer, subject) = layer.key();
+        self.limits.get(&(layer.to_owned(), subject)).cloned().unwrap_or_default()
+    }
+
+    /// A payer's rows since a time, which is at most a day ago.
+    pub(super) fn rows_since(&self, account: AccountId, since: Timestamp) -> Vec<Row> {
+        let rows = self.rows.get(&account).into_iter().flatten();
+        rows.filter(|row| row.created_at >= since).cloned().collect()
+    }
+}
+
+/// What a batch asks for, as arrays.
+#[derive(Default)]
+struct Asked {
+    code_merchants: Vec<Option<String>>,
+    code_macs: Vec<Option<Vec<u8>>>,
+    accounts: Vec<Option<String>>,
+    callers: Vec<Option<String>>,
+    kinds: Vec<Option<String>>,
+    references: Vec<Option<String>>,
+    merchants: Vec<Option<String>>,
+}
+
+impl Asked {
+    fn of(requests: &[Request]) -> Self {
+        let mut asked = Self::default();
+        let mut merchants = HashSet::new();
+        for request in requests {
+            if let Request::Charge(charge) = request {
+                asked.code_merchants.push(Some(charge.merchant.to_string()));
+                asked.code_macs.push(Some(charge.code.0.to_vec()));
+            }
+            asked.accounts.extend(request.account().map(|account| Some(account.to_string())));
+            asked.add_key(request.idempotency_key());
+            if let (Some(Target::Order(order_ref)), Some(merchant)) = (request.target(), request.merchant()) {
+                asked.add_key(Some(IdempotencyKey::order(merchant, order_ref)));
+            }
+            if let Some(merchant) = request.merchant().filter(|merchant| merchants.insert(*merchant)) {
+                asked.merchants.push(Some(merchant.to_string()));
+            }
+        }
+        asked
+    }
+
+    fn add_key(&mut self, key: Option<IdempotencyKey>) {
+        let Some(key) = key else { return };
+        self.callers.push(Some(key.caller.to_string()));
+        self.kinds.push(Some(key.kind.as_str().to_owned()));
+        self.references.push(Some(key.reference.as_str().to_owned()));
+    }
+}
+
+/// Reads what the batch asks for. Payers' wallets are locked first, in order of their ids, and what else is read is
+/// read after that: of two batches with one payer, the second sees what the first one wrote. Verifications are locked
+/// against being ended while they pay; payments do not exclude each other by that.
+pub(super) fn read(
+    tx: &postgres::Transaction<'_>,
+    held: Held,
+    requests: &[Request],
+    now: Timestamp,
+) -> Result<Known> {
+    let asked = Asked::of(requests);
+    let payers = || {
+        vec![
+            Value::Texts(&asked.code_merchants),
+            Value::ByteStrings(&asked.code_macs),
+            Value::Texts(&asked.accounts),
+        ]
+    };
+    let wallets = format!(
+        "select {WALLET_COLUMNS}
+         from wallets
+         join accounts on accounts.id = wallets.account_id
+         where wallets.account_id = any ({ACCOUNTS})
+         order by wallets.id
+         for update of wallets"
+    );
+    let codes = format!(
+        "select {CODE_COLUMNS}, {IS_LOOKALIKE}, payment_codes.merchant_id, payment_codes.mac
+         from unnest(?1::text[], ?2::bytea[]) as asked (merchant_id, mac)
+         join payment_codes on payment_codes.merchant_id = asked.merchant_id and payment_codes.mac = asked.mac
+         join verifications on verifications.id = payment_codes.verification_id
+         order by verifications.id
+         for share of verifications"
+    );
+    let site_limits =
+        format!("select layer, subject, {LIMIT_COLUMNS} from limits where layer in ('site', 'grade')");
+    let payer_limits = format!(
+        "select layer, subject, {LIMIT_COLUMNS}
+         from limits
+         where layer in ('account', 'guardian') and subject = any ({ACCOUNTS})"
+    );
+    let rows = format!(
+        "select {ROW_COLUMNS}
+         from payments
+         where account_id = any ({ACCOUNTS}) and created_at >= ?4
+             and exists (select 1 from limits where day_minor_max is not null or day_count_max is not null)
+         order by slot, sequence"
+    );
+    let pins = format!("select account_id from pins where account_id = any ({ACCOUNTS})");
+    let mut since = payers();
+    since.push(Value::Integer((now - DAY).as_millis()));
+    let steps: [Step<'_>; 10] = [
+        (
+            "select slot, epoch, sequence, hash from slots where slot = ?1",
+            vec![Value::Integer(held.slot.into())],
+        ),
+        (&wallets, payers()),
+        (&codes, vec![Value::Texts(&asked.code_merchants), Value::ByteStrings(&asked.code_macs)]),
+        (
+            "select payments.caller, payments.kind, payments.reference, payments.payment_id
+             from unnest(?1::text[], ?2::text[], ?3::text[]) as asked (caller, kind, reference)
+             join payments on payments.caller = asked.caller and payments.kind = asked.kind
+                 and payments.reference = asked.reference",
+            vec![Value::Texts(&asked.callers), Value::Texts(&asked.kinds), Value::Texts(&asked.references)],
+        ),
+        (
+            "select category, coalesce(undo_minutes, 0), coalesce(hour, 0), coalesce(tries, 0), asked.id
+             from unnest(?1::text[]) as asked (id)
+             left join merchant_terms on merchant_terms.merchant_id = asked.id
+             left join code_guesses on code_guesses.merchant_id = asked.id",
+            vec![Value::Texts(&asked.merchants)],
+        ),
+        (
+            "select coalesce(utc_offset_minutes, 0), coalesce(gesture_confirms, 0), currency
+             from site
+             left join rules on rules.id = site.id
+             where site.id = 1",
+            Vec::new(),
+        ),
+        (&site_limits, Vec::new()),
+        (&payer_limits, payers()),
+        (&pins, payers()),
+        (&rows, since),
+    ];
+    let [slot, wallets, codes, references, merchants, site, site_limits, payer_limits, pins, rows] =
+        tx.pipeline(steps)?;
+
+    let site = site.first().ok_or(database::DatabaseError::NoRow)?;
+    let site = database::Row::Postgres(site);
+    let rules = read_rules(&site)?;
+    let slot = slot.first().ok_or(database::DatabaseError::NoRow)?;
+    let mut known = Known {
+        slot: read_slot(&database::Row::Postgres(slot))?,
+        currency: row::text(&site, 2)?,
+        terms: Terms {
+            business_day: rules.business_day,
+            gesture_confirms: rules.gesture_confirms,
+            ..Terms::default()
+        },
+        wallets: HashMap::new(),
+        codes: HashMap::new(),
+        references: HashMap::new(),
+        merchants: HashMap::new(),
+        with_pin: HashSet::new(),
+        limits: HashMap::new(),
+        rows: HashMap::new(),
+    };
+    for found in wallets.iter().map(database::Row::Postgres) {
+        let wallet = read_wallet(&found)?;
+        known.wallets.entry(wallet.account).or_default().push(wallet);
+    }
+    for found in codes.iter().map(database::Row::Postgres) {
+        let (code, is_lookalike) = (read_code(&found)?, found.get(11)?);
+        let key = (row::text(&found, 12)?, CodeMac(row::array(&found, 13)?));
+        known.codes.insert(key, (code, is_lookalike));
+    }
+    for found in references.iter().map(database::Row::Postgres) {
+        let (caller, kind) = (row::text(&found, 0)?, row::text(&found, 1)?);
+        let key = IdempotencyKey { caller, kind, reference: row::text(&found, 2)? };
+        known.references.insert(key, row::text(&found, 3)?);
+    }
+    for found in merchants.iter().map(database::Row::Postgres) {
+        known.merchants.insert(row::text(&found, 4)?, read_merchant_terms(&found)?);
+    }
+    for found in site_limits.iter().map(database::Row::Postgres) {
+        read_site_limits(&found, &mut known.terms)?;
+    }
+    for found in payer_limits.iter().map(database::Row::Postgres) {
+        known.limits.insert((found.get(0)?, found.get(1)?), read_limits(&found, 2)?);
+    }
+    for found in pins.iter().map(database::Row::Postgres) {
+        known.with_pin.insert(row::text(&found, 0)?);
+    }
+    for found in rows.iter().map(database::Row::Postgres) {
+        let row = read_row(&found)?.row;
+        if let Some(account) = row.account {
+            known.rows.entry(account).or_default().push(row);
+        }
+    }
+    Ok(known)
+}
+
+/// Columns of the ledger's new rows, each as an array.
+#[derive(Default)]
+struct Columns {
+    sequences: Vec<Option<i64>>,
+    legs: Vec<Option<i64>>,
+    amounts: Vec<Option<i64>>,
+    created: Vec<Option<i64>>,
+    expire: Vec<Option<i64>>,
+    hashes: Vec<Option<Vec<u8>>>,
+    /// In the order of the insert.
+    texts: [Vec<Option<String>>; 18],
+}
+
+impl Columns {
+    fn of(changes: &Changes) -> Self {
+        let mut columns = Self::default();
+        for chained in &changes.rows {
+            let row = &chained.row;
+            columns.sequences.push(Some(row::stored(row.sequence)));
+            columns.legs.push(Some(row.leg.into()));
+            columns.amounts.push(Some(row.amount_minor));
+            columns.created.push(Some(row.created_at.as_millis()));
+            columns.expire.push(row.expires_at.map(Timestamp::as_millis));
+            columns.hashes.push(Some(chained.hash.to_vec()));
+            let texts = [
+                Some(row.payment.to_string()),
+                Some(row.kind.as_str().to_owned()),
+                Some(row.state.as_str().to_owned()),
+                row.part.map(|part| part.as_str().to_owned()),
+                row.parent.map(|id| id.to_string()),
+                Some(row.debit.to_string()),
+                Some(row.credit.to_string()),
+                Some(row.currency.code().to_owned()),
+                row.account.map(|id| id.to_string()),
+                Some(row.caller.to_string()),
+                row.actor.map(|id| id.to_string()),
+                row.reference.as_ref().map(|reference: &Reference| reference.as_str().to_owned()),
+                row.code.map(|id| id.to_string()),
+                row.verification.map(|id| id.to_string()),
+                row.sensor_grade.map(|grade| grade.as_str().to_owned()),
+                row.merchant.map(|id| id.to_string()),
+                row.store.map(|id| id.to_string()),
+                row.terminal.map(|id| id.to_string()),
+            ];
+            for (column, text) in columns.texts.iter_mut().zip(texts) {
+                column.push(text);
+            }
+        }
+        columns
+    }
+
+    fn insert(&self, slot: u32) -> Step<'_> {
+        let mut values = vec![
+            Value::Integer(slot.into()),
+            Value::Integers(&self.sequences),
+            Value::Integers(&self.legs),
+            Value::Integers(&self.amounts),
+            Value::Integers(&self.created),
+            Value::Integers(&self.expire),
+            Value::ByteStrings(&self.hashes),
+        ];
+        values.extend(self.texts.iter().map(|texts| Value::Texts(texts)));
+        let sql = "insert into payments (slot, sequence, leg, amount_minor, created_at, expires_at, hash, payment_id, kind,
+                 state, part, parent_id, debit, credit, currency, account_id, caller, actor_id, reference, code_id,
+                 verification_id, sensor_grade, merchant_id, store_id, terminal_id)
+             select ?1::bigint, asked.*
+             from unnest(?2::bigint[], ?3::bigint[], ?4::bigint[], ?5::bigint[], ?6::bigint[], ?7::bytea[], ?8::text[],
+                 ?9::text[], ?10::text[], ?11::text[], ?12::text[], ?13::text[], ?14::text[], ?15::text[], ?16::text[],
+                 ?17::text[], ?18::text[], ?19::text[], ?20::text[], ?21::text[], ?22::text[], ?23::text[], ?24::text[],
+                 ?25::text[]) as asked";
+        (sql, values)
+    }
+}
+
+/// Writes a batch and commits it. A slot or wallet that is not as it was gets a null where none may be, which fails the
+/// statement and with it the commit.
+pub(super) fn save(
+    postgres: &postgres::Transaction<'_>,
+    tx: &Transaction<'_>,
+    before: &Slot,
+    changes: &Changes,
+    attempts: &[Attempt],
+    timings: &[(PaymentId, Timings)],
+) -> Result<()> {
+    // Few payments open or end something, one by one.
+    save_opened(tx, changes)?;
+    save_closed(tx, changes)?;
+    let columns = Columns::of(changes);
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    if let Some(after) = &changes.slot {
+        steps.push((
+            "update slots
+             set sequence = case when epoch = ?2 and sequence = ?3 then cast(?4 as integer) end, hash = ?5
+             where slot = ?1",
+            vec![
+                Value::Integer(after.slot.into()),
+                Value::Integer(row::stored(before.epoch)),
+                Value::Integer(row::stored(before.sequence)),
+                Value::Integer(row::stored(after.sequence)),
+                Value::Bytes(&after.hash),
+            ],
+        ));
+        steps.push(columns.insert(after.slot));
+    }
+    let wallets: Vec<_> = changes.wallets.iter().map(|change| Some(change.wallet.to_string())).collect();
+    let balances: Vec<_> = changes.wallets.iter().map(|change| Some(change.balance_minor)).collect();
+    let held: Vec<_> = changes.wallets.iter().map(|change| Some(change.held_minor)).collect();
+    let versions: Vec<_> =
+        changes.wallets.iter().map(|change| Some(row::stored(change.version_before))).collect();
+    if !wallets.is_empty() {
+        steps.push((
+            "update wallets
+             set balance_minor = changed.balance_minor, held_minor = changed.held_minor,
+                 version = case when wallets.version = changed.version then wallets.version + 1 end
+             from unnest(?1::text[], ?2::bigint[], ?3::bigint[], ?4::bigint[])
+                 as changed (id, balance_minor, held_minor, version)
+             where wallets.id = changed.id",
+            vec![
+                Value::Texts(&wallets),
+                Value::Integers(&balances),
+                Value::Integers(&held),
+                Value::Integers(&versions),
+            ],
+        ));
+    }
+    let merchants: Vec<_> = changes.guesses.iter().map(|(merchant, _)| Some(merchant.to_string())).collect();
+    let hours: Vec<_> = changes.guesses.iter().map(|(_, guesses)| Some(guesses.hour)).collect();
+    let tries: Vec<_> = changes.guesses.iter().map(|(_, guesses)| Some(guesses.count.into())).collect();
+    if !merchants.is_empty() {
+        steps.push((
+            "insert into code_guesses (merchant_id, hour, tries)
+             select *
+             from unnest(?1::text[], ?2::bigint[], ?3::bigint[])
+             on conflict (merchant_id) do update
+             set hour = excluded.hour, tries = excluded.tries",
+            vec![Value::Texts(&merchants), Value::Integers(&hours), Value::Integers(&tries)],
+        ));
+    }
+    let attempts = AttemptColumns::of(attempts);
+    steps.extend(attempts.steps());
+    let payments: Vec<_> = timings.iter().map(|(payment, _)| Some(payment.to_string())).collect();
+    let timings: Vec<_> = timings.iter().map(|(_, timings)| Some(row::json(timings))).collect();
+    if !payments.is_empty() {
+        steps.push((
+            "insert into payment_timings (payment_id, timings)
+             select *
+             from unnest(?1::text[], ?2::text[])
+             on conflict (payment_id) do nothing",
+            vec![Value::Texts(&payments), Value::Texts(&timings)],
+        ));
+    }
+    postgres.pipeline_and_commit(&steps)
+}
+
+/// Refused attempts, each column as an array.
+#[derive(Default)]
+struct AttemptColumns {
+    times: Vec<Option<i64>>,
+    /// In the order of the insert.
+    texts: [Vec<Option<String>>; 6],
+}
+
+impl AttemptColumns {
+    fn of(attempts: &[Attempt]) -> Self {
+        let mut columns = Self::default();
+        for attempt in attempts {
+            columns.times.push(Some(attempt.at.as_millis()));
+            let texts = [
+                Some(attempt.id.to_string()),
+                Some(attempt.operation.to_owned()),
+                Some(attempt.reason.clone()),
+                attempt.terminal.map(|id| id.to_string()),
+                attempt.merchant.map(|id| id.to_string()),
+                attempt.account.map(|id| id.to_string()),
+            ];
+            for (column, text) in columns.texts.iter_mut().zip(texts) {
+                column.push(text);
+            }
+        }
+        columns
+    }
+
+    fn steps(&self) -> Vec<Step<'_>> {
+        let Some(newest) = self.times.iter().flatten().max() else { return Vec::new() };
+        let mut values = vec![Value::Integers(&self.times)];
+        values.extend(self.texts.iter().map(|texts| Value::Texts(texts)));
+        vec![
+            (
+                "insert into attempts (at, id, operation, reason, terminal_id, merchant_id, account_id)
+                 select *
+                 from unnest(?1::bigint[], ?2::text[], ?3::text[], ?4::text[], ?5::text[], ?6::text[], ?7::text[])",
+                values,
+            ),
+            (CLEAR_ATTEMPTS, vec![Value::Integer(newest - KEPT_MS), Value::Integer(CLEARED_MAX)]),
+        ]
+    }
+}

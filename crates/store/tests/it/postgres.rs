@@ -1,0 +1,358 @@
+//! PostgreSQL, where several servers write at once: each to slots of its own, all to the same wallets, codes and
+//! references.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use selfsame_cluster::{Cluster, Options, is_installed_or_skip};
+use selfsame_domain::id::{
+    KeyId, MerchantId, PaymentCodeId, PaymentId, StoreId, TerminalId, VerificationId, WalletId,
+};
+use selfsame_domain::ledger::Caller;
+use selfsame_domain::money::{Amount, Currency};
+use selfsame_domain::payment::{
+    Answer, Charge, CodeMac, Purpose, Refund, Refusal, Request, Reverse, Target, TopUp,
+};
+use selfsame_domain::site::Mode;
+use selfsame_domain::terminal::Purpose as TerminalPurpose;
+use selfsame_store::{
+    ApiKey, Database, NewMerchant, NewTerminal, SeedCode, SeedPayer, Site, Store, StoreError,
+};
+use tokio::task::JoinSet;
+
+use crate::{account, now};
+
+/// Payers, codes and payments of each test, at most.
+const CODES: u64 = 400;
+
+fn eur(minor: i64) -> Amount {
+    Amount::new(minor, currency()).expect("an amount")
+}
+
+fn currency() -> Currency {
+    "EUR".parse().expect("a currency")
+}
+
+fn bytes(number: u64) -> [u8; 10] {
+    let mut bytes = [0; 10];
+    bytes[2..].copy_from_slice(&number.to_be_bytes());
+    bytes
+}
+
+fn payment(number: u64) -> PaymentId {
+    PaymentId::new(now(), bytes(number))
+}
+
+fn mac(number: u64) -> CodeMac {
+    let mut mac = [3; 32];
+    mac[..8].copy_from_slice(&number.to_be_bytes());
+    CodeMac(mac)
+}
+
+fn merchant() -> MerchantId {
+    MerchantId::new(now(), [1; 10])
+}
+
+fn charge(number: u64, order: u64, code: u64, minor: i64) -> Request {
+    Request::Charge(Charge {
+        payment: payment(number),
+        merchant: merchant(),
+        order_ref: format!("o{order}").parse().expect("a reference"),
+        amount: eur(minor),
+        parts: None,
+        code: mac(code),
+        hold_until: None,
+        ask_payer: false,
+    })
+}
+
+fn refund(number: u64, order: u64, minor: i64) -> Request {
+    Request::Refund(Refund {
+        payment: payment(number),
+        merchant: merchant(),
+        refund_ref: format!("r{number}").parse().expect("a reference"),
+        target: Target::Order(format!("o{order}").parse().expect("a reference")),
+        amount: eur(minor),
+        part: None,
+    })
+}
+
+fn top_up(number: u64, payer: u8, minor: i64) -> Request {
+    Request::TopUp(TopUp {
+        payment: payment(number),
+        account: account(payer),
+        purpose: Purpose::Own,
+        top_up_ref: format!("t{number}").parse().expect("a reference"),
+        amount: eur(minor),
+        actor: None,
+    })
+}
+
+/// A database with a merchant, and so many payers with so much money, each with codes.
+struct Shared {
+    cluster: Cluster,
+    url: String,
+}
+
+impl Shared {
+    async fn start(payers: u8, minor: i64) -> Option<(Self, Arc<Store>)> {
+        if !is_installed_or_skip() {
+            return None;
+        }
+        let cluster = Cluster::start(Options::default()).await.expect("PostgreSQL starts");
+        let url = cluster.create_database("site").await.expect("a database");
+        let shared = Self { cluster: cluster, url };
+        let store = shared.open(2);
+        let site = Site { mode: Mode::Test, currency: currency() };
+        assert!(store.create_site(site, now()).await.expect("it is written"));
+        store.take_over_slot(Duration::ZERO).await.expect("it is written").expect("nobody else is there");
+        let at = (merchant(), StoreId::new(now(), [1; 10]), TerminalId::new(now(), [1; 10]));
+        let key = ApiKey { id: KeyId::new(now(), [1; 10]), role: Caller::Merchant(merchant()) };
+        let new = NewMerchant {
+            merchant: merchant(),
+            store: at.1,
+            request_ref: "m".parse().expect("a reference"),
+            name: "Canteen".to_owned(),
+            store_name: "Hall".to_owned(),
+            key,
+            key_hash: [1; 32],
+        };
+        store.create_merchant(new, now()).await.expect("it is written");
+        let new = NewTerminal {
+            terminal: at.2,
+            store: at.1,
+            name: "Till".to_owned(),
+            purpose: TerminalPurpose::Till,
+            code_hash: [1; 32],
+            code_expires_at: now(),
+        };
+        store.create_terminal(new, now()).await.expect("it is written");
+        let seeds = (0..payers)
+            .map(|number| SeedPayer { account: account(number), wallet: WalletId::new(now(), [number; 10]) });
+        store.seed_payers(seeds.collect(), currency(), now()).await.expect("they are written");
+        let codes = (0..CODES).map(|number| SeedCode {
+            verification: VerificationId::new(now(), bytes(number)),
+            code: PaymentCodeId::new(now(), bytes(number)),
+            mac: mac(number),
+            account: account(u8::try_from(number % u64::from(payers)).expect("a small number")),
+            at,
+            expires_at: now() + Duration::from_secs(60),
+        });
+        store.seed_codes(codes.collect(), currency(), now()).await.expect("they are written");
+        let top_ups = (0..payers).map(|payer| top_up(1_000_000 + u64::from(payer), payer, minor));
+        post(&store, 0, top_ups.collect()).await.expect("they are written");
+        Some((shared, store))
+    }
+
+    fn open(&self, writers: usize) -> Arc<Store> {
+        Arc::new(Store::open(&Database::Postgres { url: self.url.clone(), writers }).expect("it opens"))
+    }
+
+    /// Another server, which finds nobody alive.
+    async fn take_over(&self) -> Arc<Store> {
+        let store = self.open(2);
+        store.take_over_slot(LEASE).await.expect("it is written").expect("there is room");
+        store
+    }
+
+    /// Another server, beside one that is alive.
+    async fn join(&self, first: &Arc<Store>) -> Arc<Store> {
+        let beating = beat(first);
+        let second = self.take_over().await;
+        beating.abort();
+        second
+    }
+}
+
+/// How long a newcomer watches, here.
+const LEASE: Duration = Duration::from_millis(200);
+
+/// Shows that a server is alive until it is told to stop.
+fn beat(store: &Arc<Store>) -> tokio::task::AbortHandle {
+    let store = store.clone();
+    let beating = async move {
+        loop {
+            store.renew_slot().await.expect("it is the owner");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::spawn(beating).abort_handle()
+}
+
+async fn post(store: &Store, writer: usize, requests: Vec<Request>) -> Result<Vec<Answer>, StoreError> {
+    store.post_batch(writer, requests, Vec::new(), Vec::new(), now()).await.map(|outcome| outcome.answers)
+}
+
+/// Sends each request by itself, in turn through all writers of all servers, all at once; the answers in order.
+async fn post_everywhere(servers: &[Arc<Store>], requests: Vec<Request>) -> Vec<Answer> {
+    let mut running = JoinSet::new();
+    for (number, request) in requests.into_iter().enumerate() {
+        let store = servers[number % servers.len()].clone();
+        let writer = number / servers.len() % store.writers();
+        running.spawn(async move {
+            let answers =
+                post(&store, writer, vec![request]).await.expect("it is decided anew until it is decided");
+            (number, answers.into_iter().next().expect("one answer"))
+        });
+    }
+    let mut answers = running.join_all().await;
+    answers.sort_by_key(|(number, _)| *number);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+fn is_new(answer: &Answer) -> bool {
+    matches!(answer, Answer::Done { replayed: false, .. })
+}
+
+/// Recomputes all books; answers the rows of each slot.
+async fn audit(store: &Store) -> Vec<u64> {
+    let audit = store.audit_ledger().await.expect("it reads");
+    assert_eq!(audit.wallets_that_differ, 0);
+    audit
+        .slots
+        .iter()
+        .map(|slot| {
+            assert_eq!(slot.error, None, "slot {}", slot.slot);
+            slot.sequence
+        })
+        .collect()
+}
+
+async fn balance(store: &Store, payer: u8) -> i64 {
+    store.account(account(payer)).await.expect("it reads").expect("it is there").wallets[0].balance_minor
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_servers_charge_and_refund_the_same_payers_and_every_cent_is_there_once() {
+    let Some((shared, first)) = Shared::start(4, 10_000).await else { return };
+    let servers = [first.clone(), shared.join(&first).await];
+    // Each order twice, through both servers at once.
+    let charges = (0..CODES).map(|number| charge(number, number / 2, number / 2, 50));
+    let answers = post_everywhere(&servers, charges.collect()).await;
+    let paid = answers.iter().filter(|answer| is_new(answer)).count();
+    assert_eq!(paid, 200, "each order once");
+    assert!(answers.iter().all(|answer| matches!(answer, Answer::Done { .. })), "and the same answer twice");
+    for payer in 0..4 {
+        assert_eq!(balance(&first, payer).await, 10_000 - 50 * 50);
+    }
+    // Twenty refunds of one payment, each a fifth of it: five of them fit.
+    let refunds = (0..20).map(|number| refund(2_000 + number, 7, 10)).collect();
+    let answers = post_everywhere(&servers, refunds).await;
+    assert_eq!(answers.iter().filter(|answer| is_new(answer)).count(), 5);
+    let too_much = |answer: &Answer| matches!(answer, Answer::Refused(Refusal::RefundAbovePaid(_)));
+    assert_eq!(answers.iter().filter(|answer| too_much(answer)).count(), 15, "{answers:?}");
+    assert_eq!(balance(&first, 3).await, 10_000 - 50 * 50 + 50);
+    let rows = audit(&first).await;
+    assert_eq!(rows.len(), 4, "two servers with two writers each");
+    assert!(rows.iter().all(|rows| *rows > 0), "all of them wrote: {rows:?}");
+    // Readers with a cursor for each slot see every row once.
+    let mut read = 0;
+    for (slot, _, _) in first.ledger_heads().await.expect("it reads") {
+        let mut after = 0;
+        loop {
+            let page = first.stream(slot, after, 7).await.expect("it reads");
+            let Some(last) = page.last() else { break };
+            assert_eq!(page[0].row.sequence, after + 1);
+            (after, read) = (last.row.sequence, read + page.len());
+        }
+    }
+    assert_eq!(u64::try_from(read).expect("a small number"), rows.iter().sum::<u64>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_code_pays_once_and_a_wallet_never_goes_below_zero_whoever_asks() {
+    let Some((shared, first)) = Shared::start(1, 1_000).await else { return };
+    let servers = [first.clone(), shared.join(&first).await];
+    // One code, twenty orders.
+    let charges = (0..20).map(|number| charge(number, number, 0, 1)).collect();
+    let answers = post_everywhere(&servers, charges).await;
+    assert_eq!(answers.iter().filter(|answer| is_new(answer)).count(), 1);
+    // Money for nine of these.
+    let charges = (100..140).map(|number| charge(number, number, number, 111)).collect();
+    let answers = post_everywhere(&servers, charges).await;
+    assert_eq!(answers.iter().filter(|answer| is_new(answer)).count(), 9);
+    assert_eq!(balance(&first, 0).await, 0);
+    // An order that is reversed while it is charged is one or the other, and then stays so.
+    let pairs = (0..40).flat_map(|number| {
+        let order_ref = format!("o{}", 300 + number).parse().expect("a reference");
+        let reverse =
+            Request::Reverse(Reverse { payment: payment(500 + number), merchant: merchant(), order_ref });
+        [charge(300 + number, 300 + number, 150 + number, 1), reverse]
+    });
+    post(&first, 0, vec![top_up(900, 0, 100)]).await.expect("it is written");
+    let answers = post_everywhere(&servers, pairs.collect()).await;
+    assert!(answers.chunks(2).all(|pair| matches!(pair[1], Answer::Reversed { .. })));
+    assert_eq!(balance(&first, 0).await, 100, "everything that was charged went back");
+    audit(&first).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_wakes_up_after_its_lease_writes_nothing_to_the_slots_it_had() {
+    let Some((shared, first)) = Shared::start(2, 1_000).await else { return };
+    // The first is silent for the whole lease; the second takes its slots, since there is no need for more.
+    let second = shared.take_over().await;
+    assert_eq!(second.ledger_heads().await.expect("it reads").len(), 2);
+    let before = audit(&second).await;
+    for writer in 0..2 {
+        let number = u64::try_from(writer).expect("small");
+        let stale = post(&first, writer, vec![charge(number, number, number, 5)]).await;
+        assert!(matches!(stale, Err(StoreError::TakenOver)), "{stale:?}");
+    }
+    assert!(!first.owns_slot().await.expect("it reads"));
+    assert!(matches!(first.renew_slot().await, Err(StoreError::TakenOver)));
+    assert_eq!(audit(&second).await, before);
+    // It may come back as what it is now: one server among others, with slots of its own.
+    let beating = beat(&second);
+    first.take_over_slot(LEASE).await.expect("it is written").expect("there is room");
+    beating.abort();
+    assert!(is_new(&post(&first, 0, vec![charge(0, 0, 0, 5)]).await.expect("it is a writer")[0]));
+    assert!(is_new(&post(&second, 0, vec![charge(1, 1, 1, 5)]).await.expect("it is one still")[0]));
+    assert_eq!(audit(&second).await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_may_forget_what_it_acknowledged_is_refused() {
+    if !is_installed_or_skip() {
+        return;
+    }
+    for setting in ["fsync", "full_page_writes", "synchronous_commit"] {
+        let cluster = Cluster::start(Options::default().setting(setting, "off")).await.expect("it starts");
+        let url = cluster.create_database("site").await.expect("a database");
+        let refused = Store::open(&Database::postgres(url)).err().expect("it is refused");
+        assert!(
+            matches!(&refused, StoreError::Unsafe { setting: named, .. } if named == setting),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_servers_that_start_at_once_make_one_schema_and_a_newer_one_is_refused() {
+    if !is_installed_or_skip() {
+        return;
+    }
+    let cluster = Cluster::start(Options::default()).await.expect("it starts");
+    let url = cluster.create_database("site").await.expect("a database");
+    let open = || {
+        let database = Database::postgres(url.clone());
+        tokio::task::spawn_blocking(move || Store::open(&database).map(drop))
+    };
+    for opened in [open(), open(), open()] {
+        opened.await.expect("no panic").expect("it opens");
+    }
+    cluster.query("site", "update selfsame.schema_versions set version = 1000").await.expect("it is written");
+    let refused = open().await.expect("no panic").err().expect("it is refused");
+    assert!(matches!(refused, StoreError::SchemaTooNew { found: 1000, .. }), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_went_away_and_came_back_is_used_again() {
+    let Some((mut shared, store)) = Shared::start(1, 1_000).await else { return };
+    shared.cluster.kill().await.expect("it dies");
+    let lost = post(&store, 0, vec![charge(1, 1, 1, 5)]).await.err().expect("nobody is there");
+    assert!(lost.is_temporary(), "{lost}");
+    assert!(store.account(account(0)).await.err().expect("nobody is there").is_temporary());
+    shared.cluster.start_again().await.expect("it comes back");
+    assert!(is_new(&post(&store, 0, vec![charge(1, 1, 1, 5)]).await.expect("it is there again")[0]));
+    assert_eq!(balance(&store, 0).await, 995);
+}
