@@ -121,7 +121,7 @@ fn install(steps: &mut Steps) {
 }
 
 /// Whether a program is on the path, or where Debian keeps PostgreSQL's. Not asked for its version: Xvfb fails at that.
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let of_postgres = versions.map(|version| version.path().join("bin"));

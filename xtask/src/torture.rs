@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::step::{Steps, cargo, command};
+use crate::test::is_installed;
 
 /// Rounds of each scenario in `cargo xtask test`: some seconds together. The short form has more.
 const ROUNDS_IN_TEST: &str = "1";
@@ -30,7 +31,14 @@ pub(crate) fn run_after_tests(steps: &mut Steps) -> Result<()> {
     }
     let build = ["build", "--workspace", "--all-features", "--bins", "--examples"];
     steps.run("torture: build", cargo().args(build))?;
-    steps.run("torture", driver()?.args(["--rounds", ROUNDS_IN_TEST]))
+    steps.run("torture", driver()?.args(["--rounds", ROUNDS_IN_TEST]))?;
+    if !is_installed("initdb") && std::env::var_os("CI").is_none() {
+        println!(
+            "torture on PostgreSQL is left out: install the Debian package `postgresql`, or use `--setup`"
+        );
+        return Ok(());
+    }
+    steps.run("torture: PostgreSQL", driver()?.args(["--postgres", "--rounds", ROUNDS_IN_TEST]))
 }
 
 /// Lies beside us, wherever cargo's target folder is, and finds the server beside itself.

@@ -54,14 +54,23 @@ impl Cluster {
         self.until("a standby that streams", streams).await
     }
 
-    /// Lets nothing more reach the standbys: the processes that send to them are frozen, until this cluster is killed.
-    /// A commit then waits for ever if a standby is synchronous.
+    /// Lets nothing more reach the standbys: the processes that send to them are frozen. A commit then waits if a standby
+    /// is synchronous.
     pub fn stall_replication(&self) -> Result<(), ClusterError> {
+        self.signal_senders(Signal::STOP)
+    }
+
+    /// Lets them go on.
+    pub fn resume_replication(&self) -> Result<(), ClusterError> {
+        self.signal_senders(Signal::CONT)
+    }
+
+    fn signal_senders(&self, signal: Signal) -> Result<(), ClusterError> {
         let senders = processes::titled(&self.data(), "walsender");
         if senders.is_empty() {
             return Err(ClusterError::State("no standby follows this cluster"));
         }
-        processes::signal(&senders, Signal::STOP);
+        processes::signal(&senders, signal);
         Ok(())
     }
 

@@ -36,6 +36,25 @@ async fn an_asynchronous_standby_lacks_what_it_had_not_received() {
 }
 
 #[tokio::test]
+async fn a_commit_waits_for_a_synchronous_standby_that_is_held_back() {
+    let Some(mut primary) = start(Options::default().not_durable()).await else { return };
+    write(&primary, "a").await;
+    let _standby = primary.standby(Replication::Synchronous).await.unwrap();
+    primary.stall_replication().unwrap();
+    let waiting = async || {
+        let sql = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+        while primary.query("postgres", sql).await.unwrap() != "1" {
+            tokio::task::yield_now().await;
+        }
+        // It is not seen before it is on both.
+        assert_eq!(rows(&primary).await, "a");
+        primary.resume_replication().unwrap();
+    };
+    tokio::join!(write(&primary, "b"), waiting());
+    assert_eq!(rows(&primary).await, "a,b");
+}
+
+#[tokio::test]
 async fn a_cluster_without_standby_has_nothing_to_stall() {
     let Some(primary) = start(Options::default().not_durable()).await else { return };
     assert!(primary.stall_replication().is_err());

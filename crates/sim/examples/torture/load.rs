@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::site::{Callers, PATIENCE, Site};
 
 /// Clients at once.
-const CLIENTS: usize = 24;
+pub const CLIENTS: usize = 24;
 
 /// Amounts, minor units; below those with a fate on test sites.
 const MINOR_MAX: u64 = 300;
@@ -175,10 +175,15 @@ pub struct Load {
 impl Load {
     /// Starts them; they go on until they are stopped, or until nobody listens any more.
     pub fn start(callers: &Callers, plan: &Arc<Plan>, journal: &Arc<Journal>) -> Self {
+        Self::of(CLIENTS, callers, plan, journal)
+    }
+
+    /// The same with so many clients.
+    pub fn of(clients: usize, callers: &Callers, plan: &Arc<Plan>, journal: &Arc<Journal>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (counter, count) = watch::channel(Count::default());
         let mut running = JoinSet::new();
-        for _ in 0..CLIENTS {
+        for _ in 0..clients {
             let (callers, plan, journal) = (callers.clone(), plan.clone(), journal.clone());
             let (stop, counter) = (stop.clone(), counter.clone());
             running.spawn(async move {
@@ -200,6 +205,16 @@ impl Load {
             });
         }
         Self { running, stop, count }
+    }
+
+    /// Waits for so many more good answers than there are.
+    pub async fn acknowledged_more(&mut self, number: u64) -> anyhow::Result<()> {
+        self.acknowledged(self.count().acknowledged + number).await
+    }
+
+    /// Waits for so many more answers than there are.
+    pub async fn answered_more(&mut self, number: u64) -> anyhow::Result<()> {
+        self.answered(self.count().answered + number).await
     }
 
     pub fn count(&self) -> Count {

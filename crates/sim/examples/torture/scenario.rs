@@ -1,5 +1,6 @@
 //! What is done to the server, and what must hold after each round.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,21 +14,37 @@ use crate::load::{Journal, Load, Plan, ask_by_reference};
 use crate::site::{Callers, DiskFault, PATIENCE, Server, Site};
 
 /// Answers that are waited for while a fault lasts.
-const DURING: u64 = 80;
+pub const DURING: u64 = 80;
 
 /// Good answers that are waited for after a fault that the server survives.
-const AFTERWARDS: u64 = 30;
+pub const AFTERWARDS: u64 = 30;
 
 /// Within this time the fault strikes once there are enough answers, in microseconds: a few batches.
 const STRIKE_WITHIN_US: u64 = 20_000;
 
-/// What is done to the server.
+/// What is done to the server, or to its database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
     /// kill -9 while payments are on their way.
     Kill,
     /// The owner freezes for longer than its lease, another server takes over, and the owner wakes up.
     Takeover,
+    /// kill -9 of PostgreSQL, postmaster and backends, and its start (`--postgres`).
+    KillDatabase,
+    /// Two servers are paid at, the same orders are returned through both, and one is killed (`--postgres`).
+    TwoServers,
+    /// The primary is killed and its synchronous standby takes its place (`--postgres`).
+    Failover,
+    /// The same with an asynchronous standby that lags: payments are lost, and the check must see it (`--postgres`).
+    FailoverAsync,
+    /// The network is cut between commits and their answers (`--postgres`).
+    CutCommit,
+    /// Servers lose their connections while commits wait for the standby, and the commits are done later (`--postgres`).
+    LateCommit,
+    /// Hundreds of clients, and no connections left in the database (`--postgres`).
+    Storm,
+    /// The database is away for a while (`--postgres`).
+    Gone,
     /// The disk is full for a while.
     DiskFull,
     /// Writing fails for a while.
@@ -39,6 +56,26 @@ pub enum Scenario {
 }
 
 impl Scenario {
+    /// All that there are on PostgreSQL, or on SQLite.
+    pub fn all(on_postgres: bool) -> impl Iterator<Item = Self> {
+        Self::value_variants().iter().copied().filter(move |scenario| scenario.is_on(on_postgres))
+    }
+
+    /// Whether there is this one on PostgreSQL, or on SQLite.
+    pub fn is_on(self, on_postgres: bool) -> bool {
+        use Scenario::{
+            Clock, CutCommit, DiskError, DiskFull, FailedSync, Failover, FailoverAsync, Gone, Kill,
+            KillDatabase, LateCommit, Storm, Takeover, TwoServers,
+        };
+        match self {
+            Kill | Takeover => true,
+            DiskFull | DiskError | FailedSync | Clock => !on_postgres,
+            KillDatabase | TwoServers | Failover | FailoverAsync | CutCommit | LateCommit | Storm | Gone => {
+                on_postgres
+            }
+        }
+    }
+
     pub fn name(self) -> String {
         self.to_possible_value().expect("no scenario is hidden").get_name().to_owned()
     }
@@ -51,6 +88,10 @@ pub struct Tally {
     pub findings: Findings,
     /// Ledgers that the auditor refused, or in which merchants have another sum than their clients know of.
     pub unbalanced: Vec<String>,
+    /// Acknowledged and gone, where that is what the scenario is to show.
+    pub lost_as_expected: usize,
+    /// Times from the end of a fault to the next good answer.
+    pub recoveries: Vec<Duration>,
     /// What else must not be: good answers of a server that has lost the ledger or that must not write any more.
     pub broken: Vec<String>,
 }
@@ -63,10 +104,12 @@ impl Tally {
     }
 }
 
-/// Rows of the ledger, as this server sees it.
-async fn rows(callers: &Callers) -> anyhow::Result<u64> {
+/// Rows of each slot of the ledger, as this server sees it.
+pub async fn rows(callers: &Callers) -> anyhow::Result<BTreeMap<u64, u64>> {
     let chain = callers.operator.get::<Value>("/v1/ledger/chain", PATIENCE).await?;
-    chain["slots"][0]["rows"].as_u64().context("a slot has rows")
+    let slots = chain["slots"].as_array().context("a ledger has slots")?.iter();
+    let number = |slot: &Value, name: &str| slot[name].as_u64().context("a slot has a number and rows");
+    slots.map(|slot| Ok((number(slot, "slot")?, number(slot, "rows")?))).collect()
 }
 
 /// Whether somebody noticed the fault: a round in which nobody did proves nothing.
@@ -80,31 +123,34 @@ fn was_felt(entries: &[Entry]) -> bool {
 
 /// A scenario on a site of its own.
 pub struct Torture<'a> {
-    scenario: Scenario,
-    site: &'a mut Site,
-    random: Random,
+    pub scenario: Scenario,
+    pub site: &'a mut Site,
+    pub random: Random,
+    /// How long a database is away.
+    pub absence: Duration,
     /// What merchants have from the rounds before, by what their clients know.
     net_minor: i64,
-    tally: Tally,
+    pub tally: Tally,
 }
 
 /// One round's clients.
-struct Round {
-    plan: Arc<Plan>,
-    journal: Arc<Journal>,
+pub struct Round {
+    pub number: usize,
+    pub plan: Arc<Plan>,
+    pub journal: Arc<Journal>,
 }
 
 impl Round {
-    fn load(&self, server: &Server) -> Load {
+    pub fn load(&self, server: &Server) -> Load {
         Load::start(&server.callers, &self.plan, &self.journal)
     }
 }
 
 impl<'a> Torture<'a> {
-    pub fn new(scenario: Scenario, site: &'a mut Site, seed: u64) -> Self {
+    pub fn new(scenario: Scenario, site: &'a mut Site, seed: u64, absence: Duration) -> Self {
         // Each scenario has its own numbers, so that it can be repeated alone.
         let random = Random::new(seed ^ (scenario as u64) << 32);
-        Self { scenario, site, random, net_minor: 0, tally: Tally::default() }
+        Self { scenario, site, random, absence, net_minor: 0, tally: Tally::default() }
     }
 
     /// Plays the rounds; ends after the first in which something is wrong.
@@ -113,8 +159,13 @@ impl<'a> Torture<'a> {
         for number in 1..=rounds {
             let plan = Arc::new(Plan::new(self.site, &mut self.random, number).await?);
             self.site.pay_in(&server, number).await?;
-            let round = Round { plan, journal: Arc::new(Journal::new(self.site)?) };
-            server = self.strike(server, &round).await.with_context(|| format!("round {number}"))?;
+            let round = Round { number, plan, journal: Arc::new(Journal::new(self.site)?) };
+            let struck = if self.site.database.is_some() {
+                self.strike_on_postgres(server, &round).await
+            } else {
+                self.strike(server, &round).await
+            };
+            server = struck.with_context(|| format!("round {number}"))?;
             self.check(&server, &round).await.with_context(|| format!("round {number}"))?;
             self.tally.rounds = number;
             let Findings { requests, acknowledged, unknown, .. } = self.tally.findings;
@@ -139,8 +190,7 @@ impl<'a> Torture<'a> {
         }
         let mut load = round.load(&server);
         load.acknowledged(20 + self.random.below(200)).await?;
-        // Somewhere in a batch, not always right behind an answer.
-        tokio::time::sleep(Duration::from_micros(self.random.below(STRIKE_WITHIN_US))).await;
+        self.somewhere_in_a_batch().await;
         match self.scenario {
             Scenario::Kill => {
                 server.kill().await?;
@@ -156,7 +206,13 @@ impl<'a> Torture<'a> {
             Scenario::DiskError => self.disk(server, load, DiskFault::Write).await,
             Scenario::FailedSync => self.failed_sync(server, load, round).await,
             Scenario::Clock => self.clock(server, load, round).await,
+            _ => unreachable!("the caller has looked what there is on SQLite"),
         }
+    }
+
+    /// Not always right behind an answer.
+    pub async fn somewhere_in_a_batch(&mut self) {
+        tokio::time::sleep(Duration::from_micros(self.random.below(STRIKE_WITHIN_US))).await;
     }
 
     async fn take_over(&mut self, stale: Server, round: &Round) -> anyhow::Result<Server> {
@@ -170,17 +226,23 @@ impl<'a> Torture<'a> {
             stale.thaw()?;
         }
         // These reach it, and wait in it until it wakes up.
-        let mut late = round.load(&stale);
+        let late = round.load(&stale);
         let owner = self.site.start().await?;
         let mut load = round.load(&owner);
         load.acknowledged(AFTERWARDS + self.random.below(100)).await?;
         load.stop().await?;
-        let before = rows(&owner.callers).await?;
+        self.wake_up(stale, late, &owner).await?;
+        Ok(owner)
+    }
+
+    /// Wakes a server up that another one has taken over from. Nothing that waits in it may be done.
+    async fn wake_up(&mut self, stale: Server, mut late: Load, owner: &Server) -> anyhow::Result<()> {
+        let before: u64 = rows(&owner.callers).await?.values().sum();
         stale.thaw()?;
         late.answered(DURING).await?;
         let acknowledged = late.count().acknowledged;
         late.stop().await?;
-        let after = rows(&owner.callers).await?;
+        let after: u64 = rows(&owner.callers).await?.values().sum();
         if acknowledged > 0 || before != after {
             let text = format!("the stale server answered {acknowledged} and wrote {} rows", after - before);
             self.tally.broken.push(text);
@@ -188,8 +250,7 @@ impl<'a> Torture<'a> {
         if stale.callers.ready().await {
             self.tally.broken.push("the stale server says that it is ready".to_owned());
         }
-        stale.kill().await?;
-        Ok(owner)
+        stale.kill().await
     }
 
     async fn disk(&mut self, server: Server, mut load: Load, fault: DiskFault) -> anyhow::Result<Server> {
@@ -237,7 +298,8 @@ impl<'a> Torture<'a> {
     /// Asks by reference, and compares what clients were told with what is there.
     async fn check(&mut self, server: &Server, round: &Round) -> anyhow::Result<()> {
         let entries = round.journal.entries();
-        if !was_felt(&entries) {
+        // A commit whose answer was lost may be looked up by the server itself, and no client notices.
+        if self.scenario != Scenario::CutCommit && !was_felt(&entries) {
             self.tally.broken.push("nobody noticed the fault".to_owned());
         }
         let broken = &mut self.tally.broken;
@@ -249,7 +311,15 @@ impl<'a> Torture<'a> {
                 return Ok(());
             }
         };
-        self.tally.findings.add(reconcile(&entries, &standings, &ledger));
+        let mut findings = reconcile(&entries, &standings, &ledger);
+        if self.scenario == Scenario::FailoverAsync {
+            let lost = std::mem::take(&mut findings.lost).len();
+            if lost == 0 {
+                self.tally.broken.push("payments were lost, and the check has not seen it".to_owned());
+            }
+            self.tally.lost_as_expected += lost;
+        }
+        self.tally.findings.add(findings);
         let net = |standing: &Standing| match standing {
             Standing::Payment { net_minor, .. } => *net_minor,
             Standing::Absent | Standing::Reversed => 0,

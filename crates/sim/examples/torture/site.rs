@@ -28,6 +28,8 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
+use crate::database::Cluster;
+
 /// Longest wait for something that only a defect can delay.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -122,6 +124,8 @@ impl Server {
 
 pub struct Site {
     folder: TempDir,
+    /// Where its data is, if not in files of the folder.
+    pub database: Option<Cluster>,
     program: PathBuf,
     created: Created,
     payers: Vec<SeedPayer>,
@@ -136,7 +140,7 @@ fn random<const N: usize>() -> [u8; N] {
     bytes
 }
 
-async fn until(what: &str, done: impl AsyncFn() -> bool) -> anyhow::Result<()> {
+pub async fn until(what: &str, done: impl AsyncFn() -> bool) -> anyhow::Result<()> {
     let waiting = async {
         while !done().await {
             tokio::time::sleep(PAUSE).await;
@@ -145,27 +149,39 @@ async fn until(what: &str, done: impl AsyncFn() -> bool) -> anyhow::Result<()> {
     tokio::time::timeout(PATIENCE, waiting).await.with_context(|| format!("{what} within {PATIENCE:?}"))
 }
 
+async fn build_shim(folder: &Path) -> anyhow::Result<()> {
+    fs::write(folder.join("shim.c"), SHIM)?;
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
+    let mut build = Command::new(compiler);
+    build.args(["-shared", "-fPIC", "-O1", "-o", "shim.so", "shim.c", "-ldl"]).current_dir(folder);
+    ensure!(build.status().await.context("no C compiler")?.success(), "the shim was not built");
+    Ok(())
+}
+
 impl Site {
-    /// Makes it: settings, payers, and the shim.
-    pub async fn new(program: &Path) -> anyhow::Result<Self> {
+    /// Makes it: settings, payers, and for files the shim.
+    pub async fn new(program: &Path, database: Option<Cluster>) -> anyhow::Result<Self> {
         // Short, because a socket's path has 107 bytes at most.
         let folder = tempfile::Builder::new().prefix("torture-").tempdir()?;
         let site = folder.path().join("site");
-        let output = Command::new(program).args(["init", "--test", "--json", "--site"]).arg(&site).output();
-        let output = output.await.with_context(|| format!("failed to start `{}`", program.display()))?;
+        let mut init = Command::new(program);
+        init.args(["init", "--test", "--json", "--site"]).arg(&site);
+        if let Some(database) = &database {
+            init.args(["--database", &database.url()]);
+        }
+        let output =
+            init.output().await.with_context(|| format!("failed to start `{}`", program.display()))?;
         ensure!(output.status.success(), "no site was made: {}", String::from_utf8_lossy(&output.stderr));
         let created = serde_json::from_slice(&output.stdout).context("`init --json` prints JSON")?;
         let settings = site.join("selfsame.toml");
         let text = fs::read_to_string(&settings)?.replace("127.0.0.1:8700", "127.0.0.1:0");
         fs::write(&settings, text)?;
-        fs::write(folder.path().join("shim.c"), SHIM)?;
-        let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".to_owned());
-        let mut build = Command::new(compiler);
-        build.args(["-shared", "-fPIC", "-O1", "-o", "shim.so", "shim.c", "-ldl"]).current_dir(folder.path());
-        ensure!(build.status().await.context("no C compiler")?.success(), "the shim was not built");
+        if database.is_none() {
+            build_shim(folder.path()).await?;
+        }
         let currency = "EUR".parse()?;
         let (program, payers) = (program.to_owned(), Vec::new());
-        let mut site = Self { folder, program, created, payers, currency, seeded: 0, exports: 0 };
+        let mut site = Self { folder, database, program, created, payers, currency, seeded: 0, exports: 0 };
         site.add_payers().await?;
         Ok(site)
     }
@@ -184,6 +200,9 @@ impl Site {
     }
 
     fn open(&self) -> anyhow::Result<Store> {
+        if let Some(database) = &self.database {
+            return database.open();
+        }
         Ok(Store::open(&Database::files(self.path("data/site.db"), self.path("data/keys.db")))?)
     }
 
@@ -282,8 +301,10 @@ impl Site {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join("log"))?;
         let mut command = Command::new(&self.program);
         command.arg("--site").arg(self.path("")).arg("server").env("SELFSAME_LOG", "warn");
-        command.env("LD_PRELOAD", self.folder.path().join("shim.so"));
-        command.env("SELFSAME_DISK_FAULT", self.folder.path().join("fault"));
+        if self.database.is_none() {
+            command.env("LD_PRELOAD", self.folder.path().join("shim.so"));
+            command.env("SELFSAME_DISK_FAULT", self.folder.path().join("fault"));
+        }
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         let mut process = command.spawn().context("failed to start the server")?;
         let pid = process.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
