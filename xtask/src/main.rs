@@ -1,10 +1,12 @@
-//! The tasks that README and CI call: `cargo xtask demo`, `test`, `torture`, `gadget`, `web`,
-//! `openapi`, `models`.
+//! The tasks that README and CI call: `cargo xtask demo`, `test`, `torture`, `gadget`, `web`, `bench`,
+//! `dist`, `openapi`, `models`.
 //!
 //! Plain programs started one after the other; the state is in the file system, so each task can be run again. The
 //! tidy rules (who may import whom, documents that name real files, SQL subset) are ordinary tests in `tests/it`.
 
+mod bench;
 mod demo;
+mod dist;
 mod gadget;
 mod models;
 mod openapi;
@@ -37,6 +39,14 @@ tasks:
   web              build the web pages (web/) and check their types and sizes: `cargo build`
                    embeds them. Needs Node 20.19 or newer with npm, and network the first
                    time. Without it the program works, and a page says how to build it.
+  bench [--only NAME] [--out DIR]
+                   measure what has a budget and fail when it is missed, on a quiet machine:
+                   pages (chromium, as the tests), terminal, face, payments (`selfsame bench`,
+                   in a release build). `--only` may be given several times. The figures are
+                   left as JSON in DIR, else in target/bench.
+  dist             the package for operators, in target/dist: the executable in a release
+                   build with the web pages in it, licence and readme as tar.gz, and its
+                   SHA-256. Needs Node as `web` does, and GNU tar.
   openapi          write the documents in docs/openapi from the code, and the types that the web
                    pages have of them. Run it after every change of a route or a wire type.
   models [--setup] [--upstream DIR] [--out DIR] [--pack NAME]
@@ -66,6 +76,8 @@ fn main() -> ExitCode {
         ["torture", "--", rest @ ..] | ["torture", rest @ ..] => torture::run(rest),
         ["gadget", rest @ ..] => gadget::run(rest),
         ["web"] => web::run(),
+        ["bench", "--", rest @ ..] | ["bench", rest @ ..] => bench::run(rest),
+        ["dist"] => dist::run(),
         ["openapi"] => openapi::run(),
         ["models", rest @ ..] => models::run(rest),
         other => {

@@ -39,6 +39,9 @@ pub struct Situation {
     /// server must not cost a terminal its channel.
     #[serde(default, deserialize_with = "if_understood", skip_serializing_if = "Option::is_none")]
     pub configuration: Option<Configuration>,
+    /// Where it stands, for its screen. Servers of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// Charges of its codes, oldest first, the latest 16.
     pub payments: Vec<TerminalPayment>,
 }
@@ -46,6 +49,17 @@ pub struct Situation {
 fn if_understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Configuration>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
+}
+
+/// Whose terminal this is, in names that payers know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Place {
+    /// Name of the merchant.
+    #[schema(example = "Canteen North")]
+    pub merchant_name: String,
+    /// Name of the store.
+    #[schema(example = "Main hall")]
+    pub store_name: String,
 }
 
 /// What became of a code at the till: for the terminal's screen, after the amount is known.
@@ -82,6 +96,12 @@ pub struct TerminalPayment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub undo_until: Option<Timestamp>,
+    /// What the payer asked back and nobody has decided about, minor units.
+    #[serde(default)]
+    pub frozen_minor: i64,
+    /// Whether the payer may ask for it back here: it is held back from the merchant until somebody has decided.
+    #[serde(default)]
+    pub may_ask_back: bool,
 }
 
 #[cfg(test)]

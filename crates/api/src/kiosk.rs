@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::account::Identifier;
+use crate::channel::Place;
 use crate::configuration::Language;
 use crate::failure::FailureCode;
 use crate::interface::{CancelResult, Outcome, RegisterKind, SessionState, TerminalState};
@@ -56,9 +57,14 @@ pub struct KioskView {
     pub notice: Option<String>,
     /// The language that the operator has set; the payer may change it.
     pub language: Language,
+    /// Whose terminal this is; unknown until the server has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// What can be captured here.
     #[schema(value_type = Vec<String>)]
     pub modalities: Vec<Modality>,
+    /// The camera is the terminal's own: the page has no picture of it to show.
+    pub has_own_camera: bool,
     /// Where the camera's frames go, and when it has to be on: to the verification program, and through nobody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub camera: Option<PageAddress>,
@@ -151,6 +157,10 @@ pub struct KioskPayment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub undo_until: Option<Timestamp>,
+    /// Whether the payer may ask for it back here, for the merchant or the operator to decide.
+    pub may_ask_back: bool,
+    /// The payer has asked for it back, and nobody has decided yet.
+    pub asked_back: bool,
 }
 
 /// Names the session that the page showed when the payer acted, so that nobody acts for the next payer.

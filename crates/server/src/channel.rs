@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
-use selfsame_api::channel::{HEARTBEAT, PAYMENTS_MAX, Situation, TerminalPayment};
+use selfsame_api::channel::{HEARTBEAT, PAYMENTS_MAX, Place, Situation, TerminalPayment};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_domain::id::{MerchantId, TerminalId};
 use selfsame_domain::payment::{Payment, Status};
@@ -133,11 +133,14 @@ impl Channel {
 async fn situation(app: &App, terminal: TerminalId) -> Result<Situation, StoreError> {
     let standing = app.store.terminal_standing(terminal).await?;
     let configuration = Some(crate::configuration::in_force(app, terminal).await?);
+    let place = app.store.terminal_place(terminal).await?;
+    let place = place.map(|(merchant_name, store_name)| Place { merchant_name, store_name });
     let rules = app.store.rules().await?;
     let mut payments = Vec::new();
     let mut undo_minutes = HashMap::new();
     for found in app.store.terminal_payments(terminal, PAYMENTS_MAX).await? {
         let undo_until = undo_until(app, &found.payment, &mut undo_minutes).await?;
+        let may_ask_back = is_whole(&found.payment) && undo_until.is_none();
         payments.push(TerminalPayment {
             payment: found.payment.payment,
             verification: found.verification,
@@ -149,9 +152,16 @@ async fn situation(app: &App, terminal: TerminalId) -> Result<Situation, StoreEr
             returned_minor: found.payment.returned_minor,
             receipt: Some(found.payment.receipt),
             undo_until,
+            frozen_minor: found.payment.frozen_minor,
+            may_ask_back,
         });
     }
-    Ok(Situation { terminal, standing, configuration, payments })
+    Ok(Situation { terminal, standing, configuration, place, payments })
+}
+
+/// Nothing of it went back, and nothing was asked back.
+fn is_whole(payment: &Payment) -> bool {
+    payment.status == Status::Succeeded && payment.returned_minor == 0 && payment.frozen_minor == 0
 }
 
 /// Until when the payer may take a payment back without asking. `undo_minutes` keeps what was agreed with the merchants.
@@ -160,9 +170,7 @@ async fn undo_until(
     payment: &Payment,
     undo_minutes: &mut HashMap<MerchantId, u32>,
 ) -> Result<Option<Timestamp>, StoreError> {
-    let whole =
-        payment.status == Status::Succeeded && payment.returned_minor == 0 && payment.frozen_minor == 0;
-    let Some(merchant) = payment.merchant.filter(|_| whole) else { return Ok(None) };
+    let Some(merchant) = payment.merchant.filter(|_| is_whole(payment)) else { return Ok(None) };
     let minutes = match undo_minutes.get(&merchant) {
         Some(minutes) => *minutes,
         None => {

@@ -305,6 +305,26 @@ impl Store {
             .await
     }
 
+    /// Names of the merchant and the store where a terminal stands.
+    pub async fn terminal_place(
+        &self,
+        terminal: TerminalId,
+    ) -> std::result::Result<Option<(String, String)>, StoreError> {
+        self.readers
+            .read("terminal_read_place", move |tx| {
+                tx.prepare_cached(
+                    "select merchants.name, stores.name
+                     from terminals
+                     join stores on stores.id = terminals.store_id
+                     join merchants on merchants.id = stores.merchant_id
+                     where terminals.id = ?1",
+                )?
+                .query_row(params![terminal.to_string()], |found| Ok((found.get(0)?, found.get(1)?)))
+                .optional()
+            })
+            .await
+    }
+
     /// Locks a terminal, or unlocks it. Answers `false` if there is no such terminal that may work otherwise.
     pub async fn lock_terminal(
         &self,

@@ -94,6 +94,9 @@ async fn listen(
                 "the operator has set what this version does not understand; the configuration before stays"
             ),
         }
+        if let Some(place) = &situation.place {
+            *lock(&sessions.place) = Some(place.clone());
+        }
         state.set(Connection::Open(situation.standing));
         sessions.tell();
         sessions.learn(&situation.payments);

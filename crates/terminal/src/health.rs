@@ -117,6 +117,14 @@ pub(crate) struct Checkup {
     pub(crate) started: Instant,
 }
 
+/// Where the pictures of a camera come from.
+pub(crate) struct CameraWay {
+    /// A page's camera sends its frames here; none where the camera is the program's own.
+    pub(crate) page: Option<PageAddress>,
+    /// The verification program opens a camera itself.
+    pub(crate) is_own: bool,
+}
+
 /// What is reported at once when it changes. Which payer is being verified is not among it.
 #[derive(PartialEq)]
 struct Told {
@@ -139,11 +147,12 @@ impl Checkup {
         self.look().await.0
     }
 
-    /// The same, with the way in to the verification program for a camera's page.
-    pub(crate) async fn look(&self) -> (TerminalStatus, Option<PageAddress>) {
+    /// The same, with what the payer's page has to know of the camera.
+    pub(crate) async fn look(&self) -> (TerminalStatus, CameraWay) {
         let verifier: Result<VerifierStatus, _> = self.verifier.get("/v1/verifier", STATUS_TIMEOUT).await;
         let verifier = verifier.ok();
         let camera = verifier.as_ref().and_then(|found| found.camera.as_ref());
+        let is_own = camera.is_some();
         let lacks_camera = camera.is_some_and(|camera| camera.state.is_fault());
         let (modalities, page) = verifier.map_or((None, None), |found| (Some(found.modalities), found.page));
         let connection = self.connection.get();
@@ -174,7 +183,7 @@ impl Checkup {
             maintenance,
             configuration_source: self.sessions.configured.source(connection),
         };
-        (status, page)
+        (status, CameraWay { page: page.filter(|_| !is_own), is_own })
     }
 
     /// Whether the operator lets this terminal take new requests.

@@ -28,7 +28,7 @@ use selfsame_api::payment::{PayerUndo, Payment};
 use selfsame_api::problem::{Problem, ProblemCode};
 use selfsame_api::serve::{Json, Query};
 use selfsame_api::verification::FlashChallenge;
-use selfsame_api::verifier::{CameraWish, ChangeWay, FrameAnswer, MoreTime, PadInput, PageAddress, PinInput};
+use selfsame_api::verifier::{CameraWish, ChangeWay, FrameAnswer, MoreTime, PadInput, PinInput};
 use selfsame_domain::id::SessionId;
 use selfsame_domain::time::Timestamp;
 use selfsame_pages::Policy;
@@ -162,8 +162,8 @@ async fn know_camera(
     request: Request,
     next: Next,
 ) -> Response {
-    let (_, page) = app.checkup.look().await;
-    *lock(&kiosk.camera) = page.map(|page| page.url);
+    let (_, camera) = app.checkup.look().await;
+    *lock(&kiosk.camera) = camera.page.map(|page| page.url);
     next.run(request).await
 }
 
@@ -207,14 +207,15 @@ async fn events(State(app): State<App>) -> Result<Response, Problem> {
 
 async fn view(app: &App) -> KioskView {
     let (status, camera) = app.checkup.look().await;
-    let camera: Option<PageAddress> = camera;
     KioskView {
         terminal: status.terminal,
         state: status.state,
         notice: status.maintenance.and_then(|maintenance| maintenance.text),
         language: app.sessions.configured.in_force().language,
+        place: lock(&app.sessions.place).clone(),
         modalities: status.modalities,
-        camera,
+        has_own_camera: camera.is_own,
+        camera: camera.page,
         session: app.sessions.before_payer().and_then(|entered| shown(&entered)),
     }
 }
@@ -258,6 +259,8 @@ fn shown(entered: &Entered) -> Option<KioskSession> {
             gesture_confirms: payment.gesture_confirms,
             returned: payment.returned_minor >= payment.amount.minor(),
             undo_until: payment.undo_until.filter(|_| payment.receipt.is_some()),
+            may_ask_back: payment.may_ask_back && payment.receipt.is_some(),
+            asked_back: payment.frozen_minor > 0,
         }),
         cancel: session.cancel,
     })
@@ -351,7 +354,7 @@ async fn confirm(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The payer takes back what was paid just now, where the merchant lets payers.
+/// The payer takes back what was paid just now, where the merchant lets payers; elsewhere asks for it back.
 #[utoipa::path(post, path = "/v1/kiosk/undo", request_body = OfSession,
     responses((status = 204), (status = "4XX", body = Problem), (status = 503, body = Problem)))]
 async fn undo(
@@ -409,12 +412,13 @@ impl Sessions {
         Ok(u64::try_from(granted.as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// Takes back the payment that came of a session.
+    /// Takes back the payment that came of a session, or asks for it: which of the two, the server knows.
     async fn undo(&self, session: SessionId) -> Result<(), Problem> {
         let entered = self.find(session)?;
         let nothing = || Problem::new(ProblemCode::InvalidState).detail("there is nothing to take back here");
         let payment = entered.session.borrow().payment.clone().ok_or_else(nothing)?;
-        let receipt = payment.receipt.filter(|_| payment.undo_until.is_some()).ok_or_else(nothing)?;
+        let receipt = payment.receipt.filter(|_| payment.undo_until.is_some() || payment.may_ask_back);
+        let receipt = receipt.ok_or_else(nothing)?;
         let undo = PayerUndo { verification: payment.verification, receipt };
         let answered = self.link.post::<Payment>("/v1/undos", &undo, UNDO_TIMEOUT).await;
         let answered = answered.map_err(|error| match error {
@@ -425,11 +429,12 @@ impl Sessions {
                 Problem::new(ProblemCode::Unavailable).detail("the payment server does not answer: try again")
             }
         })?;
-        tracing::info!(session.id = %session, payment.id = %payment.payment, "the payer took a payment back");
+        tracing::info!(session.id = %session, payment.id = %payment.payment, "the payer took a payment back or asked for it");
         entered.change(|session| {
             if let Some(payment) = &mut session.payment {
-                (payment.status, payment.undo_until) = (answered.status, None);
-                payment.returned_minor = answered.returned_minor;
+                (payment.status, payment.undo_until, payment.may_ask_back) = (answered.status, None, false);
+                (payment.returned_minor, payment.frozen_minor) =
+                    (answered.returned_minor, answered.frozen_minor);
             }
         });
         Ok(())

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use selfsame_api::channel::TerminalPayment;
+use selfsame_api::channel::{Place, TerminalPayment};
 use selfsame_api::client::{Client, ClientError};
 use selfsame_api::failure::{FailureCode, SessionError};
 use selfsame_api::interface::{CancelResult, HandoverMode, NewSession, Outcome, Session, SessionState};
@@ -85,6 +85,8 @@ pub(crate) struct Sessions {
     verifier: Client,
     pub(crate) link: Arc<ServerLink>,
     pub(crate) configured: Configured,
+    /// Whose terminal this is, as the server said last.
+    pub(crate) place: Mutex<Option<Place>>,
     pub(crate) registers: Registers,
     pub(crate) tally: Tally,
     /// Raised by every change of any session, and of what the server says.
@@ -167,6 +169,7 @@ impl Sessions {
             verifier,
             link,
             configured,
+            place: Mutex::new(None),
             registers,
             tally,
             news,

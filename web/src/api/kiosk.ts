@@ -79,10 +79,14 @@ export type KioskOpening = {
 export type KioskPayment = {
   /** How much. */
   amount: Money;
+  /** The payer has asked for it back, and nobody has decided yet. */
+  asked_back: boolean;
   /** Until when the payer may agree; while `requires_action`. */
   expires_at?: string;
   /** Whether a gesture is enough to agree; else only the PIN is. */
   gesture_confirms: boolean;
+  /** Whether the payer may ask for it back here, for the merchant or the operator to decide. */
+  may_ask_back: boolean;
   /** Who charged. */
   merchant_name: string;
   /** All of it went back to the payer. */
@@ -131,12 +135,16 @@ export type KioskSession = {
 export type KioskView = {
   /** Where the camera's frames go, and when it has to be on: to the verification program, and through nobody else. */
   camera?: PageAddress;
+  /** The camera is the terminal's own: the page has no picture of it to show. */
+  has_own_camera: boolean;
   /** The language that the operator has set; the payer may change it. */
   language: Language;
   /** What can be captured here. */
   modalities: string[];
   /** While it is in maintenance, what the operator says of it. */
   notice?: string;
+  /** Whose terminal this is; unknown until the server has said so. */
+  place?: Place;
   /** The payer who is there, or was last. */
   session?: KioskSession;
   /** Whether it would take a request now. */
@@ -236,6 +244,14 @@ export type PinInput = {
   pin: Secret;
   /** The terminal's session. */
   session: string;
+};
+
+/** Whose terminal this is, in names that payers know. */
+export type Place = {
+  /** Name of the merchant. */
+  merchant_name: string;
+  /** Name of the store. */
+  store_name: string;
 };
 
 /** A problem document. */

@@ -812,6 +812,14 @@ export type PinState = {
   tries_left: number;
 };
 
+/** Whose terminal this is, in names that payers know. */
+export type Place = {
+  /** Name of the merchant. */
+  merchant_name: string;
+  /** Name of the store. */
+  store_name: string;
+};
+
 /** A problem document. */
 export type Problem = {
   /** Stable code for programs. */
@@ -1014,6 +1022,8 @@ export type Situation = {
   configuration?: Configuration;
   /** Charges of its codes, oldest first, the latest 16. */
   payments: TerminalPayment[];
+  /** Where it stands, for its screen. Servers of earlier versions do not say. */
+  place?: Place;
   /** `active`, `locked` (not now) or `retired` (never again; the channel ends after this). */
   standing: string;
   /** The terminal. */
@@ -1036,8 +1046,12 @@ export type TerminalPayment = {
   amount: Money;
   /** Until when the payer may agree; while `requires_action`. */
   expires_at?: string;
+  /** What the payer asked back and nobody has decided about, minor units. */
+  frozen_minor?: number;
   /** Whether a gesture on the screen is enough to agree; else only the PIN is. */
   gesture_confirms: boolean;
+  /** Whether the payer may ask for it back here: it is held back from the merchant until somebody has decided. */
+  may_ask_back?: boolean;
   /** Who charged. */
   merchant_name: string;
   /** The payment. */

@@ -483,8 +483,12 @@ export type TerminalPayment = {
   amount: Money;
   /** Until when the payer may agree; while `requires_action`. */
   expires_at?: string;
+  /** What the payer asked back and nobody has decided about, minor units. */
+  frozen_minor?: number;
   /** Whether a gesture on the screen is enough to agree; else only the PIN is. */
   gesture_confirms: boolean;
+  /** Whether the payer may ask for it back here: it is held back from the merchant until somebody has decided. */
+  may_ask_back?: boolean;
   /** Who charged. */
   merchant_name: string;
   /** The payment. */

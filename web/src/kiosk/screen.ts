@@ -7,7 +7,7 @@ export type Screen =
   | 'attract' | 'out_of_service'
   | 'identifier' | 'align' | 'touch' | 'pin' | 'working'
   | 'passed' | 'hand_over' | 'sending' | 'sent' | 'not_sent' | 'code'
-  | 'confirm' | 'paid' | 'undone' | 'pending' | 'unpaid'
+  | 'confirm' | 'paid' | 'undone' | 'asked_back' | 'pending' | 'unpaid'
   | 'declined' | 'canceled' | 'timed_out' | 'failed';
 
 /** How long a screen stays when nobody does anything, in milliseconds. Others stay until the terminal says otherwise. */
@@ -17,8 +17,8 @@ export const STAYS_MS: Partial<Record<Screen, number>> = {
   sent: 30_000,
   not_sent: 60_000,
   code: 60_000,
-  paid: 6_000,
   undone: 6_000,
+  asked_back: 8_000,
   pending: 6_000,
   unpaid: 6_000,
   declined: 7_000,
@@ -29,6 +29,12 @@ export const STAYS_MS: Partial<Record<Screen, number>> = {
 
 /** With the offer to take the payment back there is something to read and to decide. */
 export const PAID_WITH_UNDO_MS = 15_000;
+/** The same where it can only be asked for: most do not want that, and the next payer waits. */
+export const PAID_WITH_ASKING_MS = 10_000;
+
+/** How long the screen of a payment stays. */
+export const paidStaysMs = (payment: KioskPayment | undefined): number =>
+  payment?.undo_until ? PAID_WITH_UNDO_MS : payment?.may_ask_back ? PAID_WITH_ASKING_MS : 6_000;
 
 /** Terminals that would take no request. */
 const CLOSED = ['offline', 'maintenance', 'locked'];
@@ -69,7 +75,7 @@ function ended(session: KioskSession): Screen {
 function paid(payment: KioskPayment): Screen {
   switch (payment.status) {
     case 'requires_action': return 'confirm';
-    case 'succeeded': return payment.returned ? 'undone' : 'paid';
+    case 'succeeded': return payment.returned ? 'undone' : payment.asked_back ? 'asked_back' : 'paid';
     case 'pending': return 'pending';
     case 'reversed': return 'undone';
     default: return 'unpaid';

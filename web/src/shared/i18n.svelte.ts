@@ -24,10 +24,11 @@ export function nearestLanguage(tag: string | undefined): Language {
   return tag?.toLowerCase().startsWith('zh') ? 'zh-CN' : 'en';
 }
 
-/** Looks texts up; `{name}` in a text is replaced by the value of that name. */
-export function translator<Key extends string>(texts: Texts<Key>) {
+/** Looks texts up, in the language of the page unless another one is named; `{name}` in a text is replaced by the value of that
+    name. */
+export function translator<Key extends string>(texts: Texts<Key>, tag?: Language) {
   return (key: Key, values: Readonly<Record<string, string | number>> = {}): string =>
-    texts[current][key].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
+    texts[tag ?? current][key].replace(/\{(\w+)\}/g, (whole, name: string) => String(values[name] ?? whole));
 }
 
 /** An amount in words of the language, e.g. €12.50 for 1250 minor units. */

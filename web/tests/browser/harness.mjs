@@ -131,12 +131,13 @@ export function missing() {
 
 let browser;
 
-/** Starts chromium. `camera`: a file of JPEGs, shown as what the camera sees. */
-export async function launch(camera) {
+/** Starts chromium. `camera`: a file of JPEGs, shown as what the camera sees. Without `permission` nobody may look. */
+export async function launch(camera, { permission = true } = {}) {
   const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
   // A page from a folder is not of this machine to the browser, which would ask its user first.
   if (site.pages) args.push('--disable-features=LocalNetworkAccessChecks');
-  if (camera) args.push('--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream', `--use-file-for-fake-video-capture=${camera}`);
+  if (camera) args.push('--use-fake-device-for-media-stream', `--use-file-for-fake-video-capture=${camera}`);
+  args.push(permission ? '--use-fake-ui-for-media-stream' : '--deny-permission-prompts');
   browser = await chromium.launch({ executablePath: '/usr/bin/chromium', headless: true, args });
   return browser;
 }
@@ -158,6 +159,15 @@ async function fromFolder(page) {
       headers: { 'content-security-policy': headers.get('content-security-policy') ?? '' },
     });
   });
+}
+
+/** More than any page has controls. */
+const TABS_MAX = 60;
+
+/** Has the page speak another language, also where a dialog keeps its buttons from being touched. Moves no focus. */
+async function speak(page, tag) {
+  await page.evaluate((tag) => document.querySelector(`.languages button[lang="${tag}"]`).click(), tag);
+  await page.waitForFunction((tag) => document.documentElement.lang === tag, tag);
 }
 
 /** A browser of one person of staff, in a window of this size. Nothing may go wrong in its console. */
@@ -193,8 +203,18 @@ export class Staff {
     await page.getByRole('button', { name: /Sign out|退出登录/ }).waitFor();
   }
 
-  /** Looks at a screen: a picture of it, nothing wider than the window, and nothing that axe finds serious. */
+  /** Looks at a screen in both languages: a picture of it, nothing wider than the window, and nothing that axe finds serious. */
   async look(name, page = this.page) {
+    const own = await page.evaluate(() => document.documentElement.lang);
+    await this.#lookAt(name, page);
+    for (const tag of ['en', 'zh-CN'].filter((tag) => tag !== own)) {
+      await speak(page, tag);
+      await this.#lookAt(`${name}.${tag}`, page);
+    }
+    await speak(page, own);
+  }
+
+  async #lookAt(name, page) {
     await page.screenshot({ path: `${shots}/${name}.png`, animations: 'disabled' });
     const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     assert.ok(wider <= 0, `${name}: ${wider} px wider than the window`);
@@ -203,6 +223,24 @@ export class Staff {
     const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
     const text = serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 160)).join(' | ')}`);
     assert.deepEqual(text, [], `${name}: axe`);
+  }
+
+  /** Moves the focus by Tab until it is at `what`: an id, the text on a button, or a kind of field. Whoever has no pointer has to
+      see where that is. */
+  async tabTo(what, page = this.page) {
+    for (let tabs = 0; tabs < TABS_MAX; tabs += 1) {
+      await page.keyboard.press('Tab');
+      const found = await page.evaluate((what) => {
+        const { activeElement: at } = document;
+        const words = at?.textContent?.trim() ?? '';
+        const isThere = at?.id === what || at?.getAttribute('type') === what || (at?.matches('button, summary') && words.startsWith(what));
+        if (!isThere) return null;
+        const { outlineStyle, outlineWidth } = getComputedStyle(at);
+        return at.matches(':focus-visible') && outlineStyle !== 'none' && Number.parseFloat(outlineWidth) >= 2 ? 'seen' : 'hidden';
+      }, what);
+      if (found) return assert.equal(found, 'seen', `the focus at ${what} can be seen`);
+    }
+    return assert.fail(`no way to ${what} by Tab`);
   }
 
   async end() {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { start } from './browser.mjs';
-import { Kiosk } from './kiosk.mjs';
+import { Kiosk, tillBeside } from './kiosk.mjs';
 
 /** Eve, whom the demo enrols by the face of the first person of the photos that can be used. */
 const EVE = { last4: '0123' };
@@ -56,25 +56,6 @@ async function watchTracks(kiosk) {
 }
 
 const tracks = (kiosk) => kiosk.page.evaluate(() => globalThis.tracks.map(({ readyState }) => readyState));
-
-/** The till's page beside the terminal, signed in and connected, in the same browser. */
-async function tillBeside(site, browser) {
-  const page = await (await browser.newContext({ locale: 'en' })).newPage();
-  await page.goto(`${site.server}/till`);
-  await page.locator('#key').fill(site.merchant);
-  await page.keyboard.press('Enter');
-  await page.getByRole('button', { name: 'No terminal' }).click();
-  await site.must(site.terminal('POST', '/v1/pairing-window', {}), 200);
-  await page.getByRole('button', { name: 'Connect' }).click();
-  await page.locator('#pairing-code').waitFor();
-  const { asking } = await site.must(site.terminal('GET', '/v1/pairing-window'), 200);
-  await page.locator('#pairing-code').fill(asking.code);
-  await page.keyboard.press('Enter');
-  await page.getByText('Connected with').waitFor();
-  await page.getByRole('button', { name: 'Done' }).click();
-  await page.getByRole('button', { name: 'Terminal ready' }).waitFor();
-  return page;
-}
 
 /** With colours on the screen. The camera that is a file cannot reflect them, as a recording cannot: it is an attack. */
 export async function colours(site) {

@@ -1,7 +1,7 @@
 // Journeys at a terminal with a reader: by finger, by number and PIN, agreeing, giving up, languages, keyboard, access.
 import assert from 'node:assert/strict';
 import { start } from './browser.mjs';
-import { Kiosk } from './kiosk.mjs';
+import { Kiosk, tillBeside } from './kiosk.mjs';
 
 /** Ada of the demo has a finger, a PIN and money. Dora has neither consent nor template. */
 const ADA = { last4: '0142', phone: '442079460142', pin: '2580', finger: 1 };
@@ -18,6 +18,8 @@ export async function finger(site) {
   return {
     'a payer pays by finger': step(async (browser) => {
       const kiosk = await Kiosk.open(site, browser);
+      await kiosk.page.getByText('Canteen').waitFor();
+      await kiosk.page.getByText('Main hall').waitFor();
       await kiosk.photograph('attract');
       console.log(`first paint ${await firstPaint(kiosk.page)} ms`);
       const session = await site.ask();
@@ -81,16 +83,7 @@ export async function finger(site) {
       await kiosk.type(ADA.last4);
       await kiosk.sees('Touch the reader');
       // A stranger's finger, until the attempts are used up.
-      const stop = new AbortController();
-      const touching = (async () => {
-        for (let press = 90_000; !stop.signal.aborted; press += 1) {
-          await site.verifier('POST', '/v1/presses', { finger: 77, press });
-          await new Promise((done) => setTimeout(done, 20));
-        }
-      })();
-      await kiosk.sees('Number and PIN');
-      stop.abort();
-      await touching;
+      await touching(site, 77, () => kiosk.sees('Number and PIN'));
       await kiosk.page.getByText('Once more, please').waitFor();
       await kiosk.press('Phone number');
       await kiosk.type(ADA.phone);
@@ -154,7 +147,19 @@ export async function finger(site) {
       const first = await site.charge(await pass(site, kiosk), 4);
       await kiosk.sees('Paid');
       assert.equal(await kiosk.page.getByRole('button', { name: 'Take it back' }).count(), 0);
-      const { merchant } = first.body;
+      const { merchant, id } = first.body;
+      // This one does not let payers: it is asked.
+      await kiosk.press('Ask for it back');
+      await kiosk.page.getByText('The merchant or the operator decides').waitFor();
+      await kiosk.isAccessible();
+      await kiosk.press('Yes, ask for it back');
+      await kiosk.sees('You asked for it back');
+      await kiosk.isAccessible();
+      await kiosk.photograph('asked-back');
+      const asked = await site.must(site.call('merchant', 'GET', '/v1/undos'), 200);
+      assert.deepEqual(asked.data.map((payment) => [payment.id, payment.frozen_minor]), [[id, 4]]);
+      const decided = await site.must(site.call('merchant', 'POST', `/v1/payments/${id}/undo-decision`, { granted: true }), 201);
+      assert.equal(decided.returned_minor, 4);
       const terms = `/v1/merchants/${merchant}/terms`;
       await site.must(site.call('operator', 'PUT', terms, { category: 'food', undo_minutes: 10, fee: 0 }), 204);
       const session = await pass(site, kiosk);
@@ -278,6 +283,52 @@ export async function finger(site) {
       await kiosk.close(/status of 401/);
     }),
 
+    'whoever has withdrawn the consent is verified no more, and has the other way': step(async (browser) => {
+      const kiosk = await Kiosk.open(site, browser);
+      const till = await tillBeside(site, browser);
+      const [ada] = (await site.must(site.call('operator', 'POST', '/v1/accounts/search', { kind: 'phone', value: ADA.phone }), 200)).data;
+      const { data } = await site.must(site.call('operator', 'GET', `/v1/accounts/${ada.id}/consents`), 200);
+      for (const { id } of data.filter((consent) => !consent.withdrawn_at)) {
+        await site.must(site.call('operator', 'POST', `/v1/consents/${id}/withdraw`), 200);
+      }
+      await till.keyboard.type('7');
+      await till.keyboard.press('Enter');
+      await kiosk.sees('Who is paying?');
+      await kiosk.type(ADA.last4);
+      await kiosk.sees('Touch the reader');
+      // Her own finger: there is nothing any more that it could be compared with.
+      await touching(site, ADA.finger, () => kiosk.sees('Number and PIN'));
+      await kiosk.photograph('withdrawn');
+      await kiosk.isAccessible();
+      await till.getByText('Payer types the PIN').waitFor();
+      for (let entry = 1; entry <= 3; entry += 1) {
+        await kiosk.sees('Number and PIN');
+        await kiosk.type('X-404');
+        await kiosk.press('Next');
+        await kiosk.sees('Your PIN');
+        await kiosk.type('0000');
+        await kiosk.press('OK');
+      }
+      await kiosk.sees('That did not work');
+      await kiosk.isAccessible();
+      await kiosk.photograph('withdrawn-refused');
+      await till.getByText('Not recognised').waitFor();
+      await till.screenshot({ path: `${site.pictures}/till-withdrawn.png` });
+      // What she has a right to goes on: the cashier asks once more, and she pays by number and PIN.
+      await till.keyboard.press('Enter');
+      await kiosk.sees('Who is paying?');
+      await kiosk.press('Use number and PIN');
+      await kiosk.sees('Number and PIN');
+      await kiosk.press('Phone number');
+      await kiosk.type(ADA.phone);
+      await kiosk.press('Next');
+      await kiosk.type(ADA.pin);
+      await kiosk.press('OK');
+      await till.locator('#word', { hasText: /^PAID$/ }).waitFor();
+      await kiosk.sees('Paid');
+      await kiosk.close();
+    }),
+
     'a terminal that is killed comes back by itself': step(async (browser) => {
       const kiosk = await Kiosk.open(site, browser);
       const { readFileSync } = await import('node:fs');
@@ -287,6 +338,23 @@ export async function finger(site) {
       await kiosk.close(/net::ERR/, /Failed to load resource/);
     }),
   };
+}
+
+/** A finger touches the reader again and again, for as long as `during` takes. */
+async function touching(site, finger, during) {
+  const stop = new AbortController();
+  const touches = (async () => {
+    for (let press = 90_000; !stop.signal.aborted; press += 1) {
+      await site.verifier('POST', '/v1/presses', { finger, press });
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  })();
+  try {
+    await during();
+  } finally {
+    stop.abort();
+    await touches;
+  }
 }
 
 /** Ada passes by her finger. */

@@ -13,12 +13,16 @@ const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
   "media-src 'self' blob:; require-trusted-types-for 'script'; trusted-types svelte-trusted-html";
 
 const soon = (seconds) => new Date(Date.now() + seconds * 1000).toISOString();
-const VIEW = { terminal: 'trm_0', state: 'ready', language: 'en', modalities: ['face', 'finger'] };
+const VIEW = {
+  terminal: 'trm_0', state: 'ready', language: 'en', modalities: ['face', 'finger'], has_own_camera: false,
+  place: { merchant_name: 'Canteen', store_name: 'Main hall' },
+};
+const HOSTILE = '<img src=x onerror=alert(1)>"\'&{}\u202e';
 const SESSION = { id: 'ses_0', modality: 'face', state: 'waking', may_have_more_time: false, hand_over_here: false };
 const waits = (state, more = {}) => ({ state, may_have_more_time: true, waits_until: soon(25), ...more });
 const passed = (more) => ({ state: 'done', outcome: 'passed', payer_display: 'A***', ...more });
 const payment = (status, more = {}) => passed({
-  payment: { status, merchant_name: 'Canteen', amount: { minor: 1250, currency: 'EUR' }, gesture_confirms: false, returned: false, ...more },
+  payment: { status, merchant_name: 'Canteen', amount: { minor: 1250, currency: 'EUR' }, gesture_confirms: false, returned: false, may_ask_back: false, asked_back: false, ...more },
 });
 const handed = (state, register = 'keyboard') => passed({ hand_over_here: true, handover: { register, state, expires_at: soon(50) } });
 
@@ -41,9 +45,11 @@ function turn(on) {
   wished = [];
 }
 
-/** Name, what is shown of a session, and what is done then. */
+/** Name, what is shown of a session, what is done then, and what else the terminal says; without a session the latter alone. */
 const SCREENS = {
   attract: undefined,
+  'attract-hostile': { place: { merchant_name: HOSTILE, store_name: `${'W'.repeat(60)} ${'W'.repeat(60)}` } },
+  'attract-unknown': { place: undefined },
   identifier: [waits('awaiting_identifier'), (page) => page.keyboard.type('01')],
   'identifier-short-of-time': [waits('awaiting_identifier', { waits_until: soon(7) })],
   'identifier-member': [waits('awaiting_identifier'), async (page) => { await page.locator('.kinds button').nth(1).click(); await page.locator('.toggle').click(); await page.keyboard.type('M-10'); }],
@@ -52,6 +58,8 @@ const SCREENS = {
   align: [waits('capturing', { guidance: 'too_far' }), seen],
   'align-good': [waits('capturing'), (page) => { guidance = undefined; return seen(page); }],
   'align-colours': [waits('capturing', { challenge: { colours: ['green', 'red', 'blue'], step_ms: 60_000 } }), seen],
+  'own-camera': [waits('capturing'), undefined, { has_own_camera: true, camera: undefined }],
+  'own-camera-far': [waits('capturing', { guidance: 'too_far' }), undefined, { has_own_camera: true, camera: undefined }],
   touch: [waits('capturing', { modality: 'finger' })],
   'touch-again': [waits('capturing', { modality: 'finger', guidance: 'press_harder' })],
   'pin-number': [waits('awaiting_pin'), (page) => page.keyboard.type('M-104')],
@@ -67,6 +75,9 @@ const SCREENS = {
   'confirm-gesture': [payment('requires_action', { gesture_confirms: true, merchant_name: '<b>Kantine & Söhne</b>' })],
   paid: [payment('succeeded')],
   'paid-undo': [payment('succeeded', { undo_until: soon(600) })],
+  'paid-ask-back': [payment('succeeded', { may_ask_back: true })],
+  'paid-ask-back-sure': [payment('succeeded', { may_ask_back: true }), (page) => page.locator('.again').click()],
+  'asked-back': [payment('succeeded', { asked_back: true })],
   undone: [payment('reversed')],
   unpaid: [payment('canceled')],
   declined: [{ state: 'done', outcome: 'declined' }],
@@ -130,13 +141,14 @@ for (const language of ['en', 'zh-CN']) {
   await page.locator('h1').first().waitFor();
   let number = 0;
   for (const [name, shown] of Object.entries(SCREENS)) {
-    const [session, act] = Array.isArray(shown) ? shown : [undefined, undefined];
-    const more = Array.isArray(shown) ? { session: { ...SESSION, ...session, id: `ses_${number++}` } } : shown;
+    const [session, act, besides] = Array.isArray(shown) ? shown : [undefined, undefined, shown];
+    const more = { ...(session && { session: { ...SESSION, ...session, id: `ses_${number++}` } }), ...besides };
     guidance = 'too_far';
     tell({ ...VIEW, camera, language, ...more });
     await page.waitForFunction((tag) => document.documentElement.lang === tag, language);
     await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
     if (act) await act(page);
+    assert.equal(await page.locator('main img[src=x]').count(), 0, `${name}: what somebody wrote is text`);
     findings.push(...(await accessibility(page)).map((finding) => `${name}, ${language}: ${finding}`));
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     const high = await page.evaluate(() => document.documentElement.scrollHeight - innerHeight);

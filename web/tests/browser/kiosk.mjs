@@ -62,6 +62,25 @@ export class Kiosk {
   }
 }
 
+/** The till's page beside the terminal, signed in and connected, in the same browser. */
+export async function tillBeside(site, browser) {
+  const page = await (await browser.newContext({ locale: 'en' })).newPage();
+  await page.goto(`${site.server}/till`);
+  await page.locator('#key').fill(site.merchant);
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'No terminal' }).click();
+  await site.must(site.terminal('POST', '/v1/pairing-window', {}), 200);
+  await page.getByRole('button', { name: 'Connect' }).click();
+  await page.locator('#pairing-code').waitFor();
+  const { asking } = await site.must(site.terminal('GET', '/v1/pairing-window'), 200);
+  await page.locator('#pairing-code').fill(asking.code);
+  await page.keyboard.press('Enter');
+  await page.getByText('Connected with').waitFor();
+  await page.getByRole('button', { name: 'Done' }).click();
+  await page.getByRole('button', { name: 'Terminal ready' }).waitFor();
+  return page;
+}
+
 const GROUPS = { finger, face, colours };
 
 if (process.argv[1]?.endsWith('kiosk.mjs')) {

@@ -96,6 +96,7 @@ await test('a code that is scanned first waits for the amount; goods and other c
   await page.getByText('Code scanned').waitFor();
   await scan(page, '4006381333931');
   await page.getByText('no payment code').waitFor();
+  await till.look('till-misread');
   await amount(page, '421');
   await page.keyboard.press('Enter');
   await says(page, 'PAID');
@@ -123,8 +124,10 @@ await test('pairing: the terminal is found, shows a code, and knows this till fr
   await connect.click();
   const code = await until('the terminal shows a code', async () => (await terminal('GET', '/v1/pairing-window')).body.asking?.code);
   await page.locator('#pairing-code').fill(code);
+  await till.look('till-terminal-code');
   await page.keyboard.press('Enter');
   await page.getByText('Connected with').waitFor();
+  await till.look('till-terminal-paired');
   const finger = page.getByText('a finger');
   if (await finger.count()) await finger.click();
   await page.getByRole('button', { name: 'Done' }).click();
@@ -325,26 +328,104 @@ await test('a receipt is printed with a bar code that scanners read, and scanned
   await page.getByRole('button', { name: 'Refund €3.00' }).dblclick();
   await page.getByText('Given back: €3.00').waitFor();
   assert.equal(await balance(people[9]), before + 300);
+  assert.equal(await page.locator('#refund').inputValue(), '', 'a press in haste gives back nothing');
+  await till.look('till-refunded');
   await page.locator('#refund').fill('5.01');
   await page.getByText('Type an amount up to €5.00').waitFor();
   assert.ok(await page.getByRole('button', { name: /^Refund/ }).isDisabled());
   // The rest, by number typed by hand; the first answer is lost, the second press is the same refund.
   await page.locator('#number').fill(receipt);
   await page.keyboard.press('Enter');
-  await page.getByText('Can be given back: €5.00').waitFor();
+  await page.getByRole('button', { name: 'Refund €5.00' }).waitFor();
   await page.route('**/v1/refunds', async (route) => {
     await route.fetch();
     await route.abort();
   }, { times: 1 });
   await page.getByRole('button', { name: 'Refund €5.00' }).click();
   await page.getByText('press again').waitFor();
+  await till.look('till-refund-no-answer');
   await page.getByRole('button', { name: 'Refund €5.00' }).click();
-  await page.getByText('Given back: €5.00').waitFor();
+  // To the letter: the page also says how much can be given back.
+  await page.getByText('Given back: €5.00', { exact: true }).waitFor();
   assert.equal(await balance(people[9]), before + 800);
   await page.locator('#number').fill('9-99-9');
   await page.keyboard.press('Enter');
   await page.getByText('no such receipt').waitFor();
+  await till.look('till-no-receipt');
   await page.keyboard.press('F2');
+});
+
+await test('a scanner in the receipts presses no button: it finds the receipt', async () => {
+  const { page } = till;
+  const before = await balance(people[1]);
+  const receipts = [];
+  for (const digits of ['811', '812']) {
+    await amount(page, digits);
+    await page.keyboard.press('Enter');
+    await comesToTerminal(people[1], async () => (await word(page)) === 'PAID');
+    receipts.push((await charges(Number(digits)))[0].receipt);
+  }
+  await scan(page, receipts[0]);
+  const refund = page.getByRole('button', { name: 'Refund €8.11' });
+  await refund.waitFor();
+  await refund.focus();
+  await scan(page, receipts[1]);
+  await page.getByRole('button', { name: 'Refund €8.12' }).waitFor();
+  // The same once more is the same, shown anew.
+  await page.locator('#refund').fill('1');
+  await page.getByRole('heading', { name: receipts[1] }).focus();
+  await scan(page, receipts[1]);
+  await page.getByRole('button', { name: 'Refund €8.12' }).waitFor();
+  assert.equal(await balance(people[1]), before - 811 - 812);
+  // The last receipt that is asked for is the one that is shown, whichever answer comes last.
+  let held;
+  await page.route(`**/v1/receipts/${receipts[0]}`, (route) => { held = route; }, { times: 1 });
+  await page.locator('#number').fill(receipts[0]);
+  await page.keyboard.press('Enter');
+  await until('the first answer is late', () => held);
+  await page.locator('#number').fill(receipts[1]);
+  await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Refund €8.12' }).waitFor();
+  const late = page.waitForResponse((response) => response.url().endsWith(receipts[0]));
+  await held.continue();
+  await (await late).finished();
+  await page.getByRole('button', { name: 'Refund €8.12' }).waitFor();
+  // Enter is heard while money is on its way back, and what came of that is said all the same.
+  await page.route('**/v1/refunds', (route) => { held = route; }, { times: 1 });
+  held = undefined;
+  await page.getByRole('button', { name: 'Refund €8.12' }).click();
+  await until('the refund is on its way', () => held);
+  await page.locator('#number').fill(receipts[0]);
+  await page.keyboard.press('Enter');
+  await page.getByText('Can be given back: €8.11').waitFor();
+  await held.continue();
+  await page.getByText(`Receipt ${receipts[1]}: Given back: €8.12`).waitFor();
+  await page.getByText('Can be given back: €8.11').waitFor();
+  assert.equal(await balance(people[1]), before - 811);
+  await page.keyboard.press('Escape');
+});
+
+await test('what a payer has asked back at the terminal is decided here', async () => {
+  const { page } = till;
+  const who = people[2];
+  const before = await balance(who);
+  for (const [digits, button, words, after] of [['821', 'Keep it', 'Kept. The payment stands', 821], ['822', 'Give it back', 'Given back: €8.22', 821]]) {
+    await amount(page, digits);
+    await page.keyboard.press('Enter');
+    await comesToTerminal(who, async () => (await word(page)) === 'PAID');
+    const [{ id }] = await charges(Number(digits));
+    await operator('POST', `/v1/payments/${id}/undo`, { account: who.account }, 201);
+    await page.keyboard.press('F2');
+    await page.getByRole('heading', { name: 'Asked back by payers' }).waitFor();
+    await page.getByRole('button', { name: /asked back/ }).first().click();
+    await page.getByText('asked for €8.2').waitFor();
+    if (digits === '821') await till.look('till-asked-back');
+    assert.equal(await page.locator('#refund').count(), 0, 'one way to give it back at a time');
+    await page.getByRole('button', { name: button }).click();
+    await page.getByText(words).waitFor();
+    assert.equal(await balance(who), before - after);
+    await page.keyboard.press('Escape');
+  }
 });
 
 await test('a payment of today is cancelled as a whole', async () => {

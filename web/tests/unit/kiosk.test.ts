@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KioskSession, KioskView } from '../../src/api/kiosk';
 import { isComplete, isEnough, typed } from '../../src/kiosk/entry';
-import { idle, isOver, showing, wanted, type Screen } from '../../src/kiosk/screen';
+import { idle, isOver, paidStaysMs, showing, STAYS_MS, wanted, type Screen } from '../../src/kiosk/screen';
 
-const VIEW: KioskView = { terminal: 'trm_1', state: 'ready', language: 'en', modalities: ['finger', 'face'] };
+const VIEW: KioskView = { terminal: 'trm_1', state: 'ready', language: 'en', modalities: ['finger', 'face'], has_own_camera: false };
 
 const SESSION: KioskSession = {
   id: 'ses_1', modality: 'face', state: 'waking', may_have_more_time: false, hand_over_here: false,
@@ -14,8 +14,12 @@ const screenOf = (session: Partial<KioskSession>): Screen => wanted({ ...VIEW, s
 
 const passed = (more: Partial<KioskSession>): Screen => screenOf({ state: 'done', outcome: 'passed', ...more });
 
-const paid = (status: NonNullable<KioskSession['payment']>['status'], returned = false): Screen =>
-  passed({ payment: { status, merchant_name: 'Canteen', amount: { minor: 1250, currency: 'EUR' }, gesture_confirms: false, returned } });
+type Payment = NonNullable<KioskSession['payment']>;
+
+const payment = (status: Payment['status'], more: Partial<Payment> = {}): Payment =>
+  ({ status, merchant_name: 'Canteen', amount: { minor: 1250, currency: 'EUR' }, gesture_confirms: false, returned: false, may_ask_back: false, asked_back: false, ...more });
+
+const paid = (status: Payment['status'], more?: Partial<Payment>): Screen => passed({ payment: payment(status, more) });
 
 const handed = (register: 'keyboard' | 'screen' | 'return', state: 'sending' | 'sent' | 'failed' | 'uncertain'): Screen =>
   passed({ handover: { register, state, expires_at: '2026-11-25T12:00:00.000Z' } });
@@ -52,10 +56,18 @@ test('what is said of a code is what is known of it', () => {
 test('the payment goes before everything else', () => {
   assert.equal(paid('requires_action'), 'confirm');
   assert.equal(paid('succeeded'), 'paid');
-  assert.equal(paid('succeeded', true), 'undone');
+  assert.equal(paid('succeeded', { may_ask_back: true }), 'paid');
+  assert.equal(paid('succeeded', { returned: true }), 'undone');
+  assert.equal(paid('succeeded', { asked_back: true }), 'asked_back');
   assert.equal(paid('reversed'), 'undone');
   assert.equal(paid('expired'), 'unpaid');
   assert.equal(paid('pending'), 'pending');
+});
+
+test('whoever has something to decide has longer to read', () => {
+  const [plain, asking, undo] = [{}, { may_ask_back: true }, { undo_until: '2026-11-25T12:00:00.000Z' }].map((more) => paidStaysMs(payment('succeeded', more)));
+  assert.ok(plain! < asking! && asking! < undo!);
+  assert.equal(STAYS_MS.paid, undefined, 'there is one place that says it');
 });
 
 test('a terminal that takes no request says so', () => {

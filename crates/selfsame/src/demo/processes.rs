@@ -244,8 +244,8 @@ impl<'a> Processes<'a> {
             (ready.store && ready.matcher).then_some(())
         })
         .await?;
-        self.tell(screen, "server", &site.url)?;
-        self.tell(screen, "matcher", "run/matcher.sock")?;
+        self.tell(screen, "server", &site.url).await?;
+        self.tell(screen, "matcher", "run/matcher.sock").await?;
 
         let (till, desk) = (&site.created.till, &site.created.desk);
         activate(&site.till, &site.url, till.terminal, &till.activation_code.0, KeySource::File).await?;
@@ -263,14 +263,14 @@ impl<'a> Processes<'a> {
             (status.state == TerminalState::Ready).then_some(())
         })
         .await?;
-        self.tell(screen, "terminal", "run/terminal.sock, activated with a key that it made itself")?;
+        self.tell(screen, "terminal", "run/terminal.sock, activated with a key that it made itself").await?;
         if self.simulate {
             return Ok(());
         }
-        self.tell(screen, "verifier", "run/verifier.sock, reader: synthetic fingers")?;
+        self.tell(screen, "verifier", "run/verifier.sock, reader: synthetic fingers").await?;
         let desk_url = site.desk.run("desk.url");
         self.until("desk", async || desk_url.exists().then_some(())).await?;
-        self.tell(screen, "desk", "desk/run/desk.url, camera and reader for the staff's page")
+        self.tell(screen, "desk", "desk/run/desk.url, camera and reader for the staff's page").await
     }
 
     /// The desk's identity, once it is activated.
@@ -297,10 +297,12 @@ impl<'a> Processes<'a> {
         self.running.push(tokio::spawn(child.supervise(self.stop.wait())));
     }
 
-    fn tell(&self, screen: &Screen, name: &str, where_: &str) -> anyhow::Result<()> {
+    async fn tell(&self, screen: &Screen, name: &str, where_: &str) -> anyhow::Result<()> {
         let file = self.site.till.run(&format!("{name}.pid"));
-        let pid =
-            fs::read_to_string(&file).with_context(|| format!("failed to read `{}`", file.display()))?;
+        // A process may answer before its parent has written down which one it is.
+        let written = || fs::read_to_string(&file).ok().filter(|pid| !pid.is_empty());
+        self.until(name, async || written().map(drop)).await?;
+        let pid = written().with_context(|| format!("failed to read `{}`", file.display()))?;
         screen.step(name, format_args!("process {pid:8} {where_}"))
     }
 

@@ -68,6 +68,26 @@ async fn open(processes: &Processes, changes: &[(&str, &str)]) -> Value {
     })
 }
 
+/// What the payer's page is shown first when a browser opens it.
+pub async fn shown(processes: &Processes) -> Value {
+    let address = processes.run(&["terminal", "kiosk"], "").await.expect("an address");
+    let (page, key) = address.trim().split_once("/#").expect("the key is behind the address");
+    let http = reqwest::Client::new();
+    let opened = http.post(format!("{page}/v1/kiosk/open")).json(&json!({ "key": key })).send().await;
+    let opened = opened.expect("it answers").error_for_status().expect("the key opens once");
+    let cookie = opened.headers()["set-cookie"].to_str().expect("text").split(';').next().map(str::to_owned);
+    let cookie = cookie.expect("a cookie is name and value");
+    let events = http.get(format!("{page}/v1/kiosk/events")).header("cookie", cookie).send().await;
+    let mut events = events.expect("it answers").error_for_status().expect("this browser is the page");
+    let mut text = String::new();
+    while !text.contains("\n\n") {
+        let chunk = events.chunk().await.expect("the stream goes on").expect("it does not end");
+        text.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    let data = text.lines().find_map(|line| line.strip_prefix("data: ")).expect("an event has data");
+    serde_json::from_str(data).expect("JSON")
+}
+
 /// Runs journeys of a group; they say themselves what went wrong.
 async fn run(group: &str, site: &Value) {
     let mut node = Command::new("node");

@@ -93,6 +93,8 @@ async fn a_cashier_sells_gives_back_and_never_charges_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn staff_at_the_desk_find_enrol_top_up_and_let_go() {
     if has_browser() {
-        run("desk.mjs", &processes().await).await;
+        let processes = processes().await;
+        run("desk.mjs", &processes).await;
+        run("keyboard.mjs", &processes).await;
     }
 }

@@ -68,6 +68,32 @@ async fn a_terminal_hears_what_comes_of_its_codes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_hears_whose_it_is_and_what_its_payers_may_ask_back() {
+    let site = Site::start().await;
+    let payer = site.payer("ada", 10_000).await;
+    let mut channel = open(&site).await.unwrap();
+    let place = until(&mut channel, |_| true).await.place.expect("a terminal stands somewhere");
+    assert_eq!((place.merchant_name.as_str(), place.store_name.as_str()), ("North Canteen", "Main hall"));
+
+    let code = site.code(payer).await;
+    let payment = site.charge(&code, "o1", 100).await.expect(201);
+    let paid = until(&mut channel, |situation| !situation.payments.is_empty()).await.payments.remove(0);
+    assert_eq!((paid.may_ask_back, paid.undo_until, paid.frozen_minor), (true, None, 0));
+    let undo = format!("/v1/payments/{}/undo", payment["id"].as_str().unwrap());
+    site.operator.post(&undo, json!({ "account": payer })).await.expect(201);
+    let asked = until(&mut channel, |situation| !situation.payments[0].may_ask_back).await.payments.remove(0);
+    assert_eq!((asked.frozen_minor, asked.returned_minor), (100, 0));
+
+    // Where payers are let, there is nothing to ask.
+    let terms = json!({ "undo_minutes": 5, "fee": 0 });
+    site.operator.put(&format!("/v1/merchants/{}/terms", site.merchant_id), terms).await.expect(200);
+    let code = site.code(payer).await;
+    site.charge(&code, "o2", 100).await.expect(201);
+    let paid = until(&mut channel, |situation| situation.payments.len() == 2).await.payments.remove(1);
+    assert!(paid.undo_until.is_some() && !paid.may_ask_back);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_locked_terminal_may_listen_and_nothing_else() {
     let site = Site::start().await;
     let payer = site.payer("ada", 1_000).await;

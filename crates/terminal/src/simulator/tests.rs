@@ -172,6 +172,7 @@ impl Server {
             terminal: self.terminal,
             standing: Standing::Active,
             configuration: None,
+            place: None,
             payments: Vec::new(),
         };
         let event = format!("data: {}\n\n", serde_json::to_string(&situation).unwrap());
