@@ -93,8 +93,9 @@ fn tell(name: &str, figures: &Figures, baseline: Option<u64>) {
         [all, 0] => format!("  processor {all} us each"),
         [server, clients] => format!("  processor {server} us each, clients {clients} us"),
     };
+    let log = figures.log_bytes_each().map(|bytes| format!("  log {bytes} bytes each")).unwrap_or_default();
     output::note(format_args!(
-        "{name:<40} {per_second:>7}/s  p50 {p50} us  p99 {p99} us  p99.9 {p999} us  refused {}{cpu}{}",
+        "{name:<40} {per_second:>7}/s  p50 {p50} us  p99 {p99} us  p99.9 {p999} us  refused {}{cpu}{log}{}",
         figures.refused,
         ratio.unwrap_or_default()
     ));
@@ -111,6 +112,7 @@ fn document(figures: &Figures, baseline: Option<u64>) -> Value {
         "p999_us": p999_us,
         "paid": figures.latencies_us.len(),
         "refused": figures.refused,
+        "log_bytes": figures.log_bytes_each(),
         "cpu_us": cpu_us,
         "cpu_clients_us": cpu_clients_us,
         "ratio_to_baseline": baseline.map(|tps| Ratio::of(figures.per_second(), tps).to_string()),

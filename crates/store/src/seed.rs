@@ -39,6 +39,20 @@ pub struct SeedCode {
 }
 
 impl Store {
+    /// Bytes that PostgreSQL has written to its log since it was made; `None` on SQLite.
+    #[doc(hidden)]
+    pub async fn log_bytes(&self) -> Result<Option<u64>, StoreError> {
+        if !self.is_shared {
+            return Ok(None);
+        }
+        let read = self.readers.read("log_read", |tx| {
+            tx.query_row("select cast(pg_current_wal_insert_lsn() - '0/0' as integer)", params![], |found| {
+                crate::row::integer(found, 0)
+            })
+        });
+        read.await.map(Some)
+    }
+
     /// Makes payers.
     #[doc(hidden)]
     pub async fn seed_payers(

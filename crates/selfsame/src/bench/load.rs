@@ -33,6 +33,8 @@ pub struct Figures {
     pub cpu: Duration,
     /// Of this, what the clients took, where they have a thread of their own.
     pub cpu_clients: Duration,
+    /// What PostgreSQL wrote to its log meanwhile, where that was looked at.
+    pub log_bytes: Option<u64>,
 }
 
 impl Figures {
@@ -46,6 +48,11 @@ impl Figures {
         let count = self.latencies_us.len().max(1) as u128;
         [self.cpu.saturating_sub(self.cpu_clients), self.cpu_clients]
             .map(|time| u64::try_from(time.as_micros() / count).unwrap_or(u64::MAX))
+    }
+
+    /// Bytes of PostgreSQL's log for each payment.
+    pub fn log_bytes_each(&self) -> Option<u64> {
+        self.log_bytes.map(|bytes| bytes / (self.latencies_us.len() as u64).max(1))
     }
 
     /// p50, p99 and p99.9 in microseconds.
@@ -159,7 +166,12 @@ pub async fn store_path(
     for writer in 0..world.store.writers() {
         tokio::spawn(commit(world.store.clone(), writer, receiver.clone()));
     }
-    closed_loop(codes, vec![InProcess { queue, currency: world.currency }; in_flight], length).await
+    let before = world.store.log_bytes().await?;
+    let clients = vec![InProcess { queue, currency: world.currency }; in_flight];
+    let figures = closed_loop(codes, clients, length).await?;
+    let after = world.store.log_bytes().await?;
+    let log_bytes = before.zip(after).map(|(before, after)| after - before);
+    Ok(Figures { log_bytes, ..figures })
 }
 
 impl Charging for Connection {
