@@ -1,6 +1,8 @@
 //! A site is one folder: settings, data, secrets, sockets. Of a terminal on a machine of its own it holds only the
 //! terminal's part.
 
+mod database;
+
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -14,11 +16,12 @@ use selfsame_domain::terminal::KeyAlgorithm;
 use selfsame_domain::time::Timestamp;
 use selfsame_domain::verification::{AttackPolicy, Policy};
 use selfsame_server::authority::Authority;
-use selfsame_store::Database;
 use selfsame_terminal::Budgets;
 use selfsame_terminal::register::RegisterSettings;
 use serde::Deserialize;
 use zeroize::Zeroizing;
+
+pub use self::database::DATABASE_VARIABLE;
 
 /// The commented settings that a new site gets; also the defaults for what a site leaves out.
 pub const DEFAULT_SETTINGS: &str = include_str!("../selfsame.default.toml");
@@ -28,12 +31,6 @@ const SECRET_BYTES: usize = 32;
 
 /// The line of the settings that is replaced when a site is made in PostgreSQL.
 const DATABASE_LINE: &str = "# database = \"postgres://selfsame@localhost/selfsame\"";
-
-/// Names the database in place of the settings, so that an address with a password need not be in a file.
-pub const DATABASE_VARIABLE: &str = "SELFSAME_DATABASE";
-
-/// Writers of payments of one server. Each has a connection and a slot.
-const WRITERS: std::ops::RangeInclusive<usize> = 1..=8;
 
 /// How long payers may be given, in seconds.
 const PAYER_SECONDS: std::ops::RangeInclusive<u16> = 1..=120;
@@ -327,28 +324,6 @@ impl Site {
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// Where the site's data is: in the PostgreSQL database of the settings, else in files of the folder.
-    pub fn database(&self) -> anyhow::Result<Database> {
-        let settings = self.settings()?.server;
-        let writers = settings.writers;
-        ensure!(WRITERS.contains(&writers), "`writers` in section [server] must be within {WRITERS:?}");
-        Ok(match std::env::var(DATABASE_VARIABLE).ok().or(settings.database) {
-            Some(url) => Database::Postgres { url, writers },
-            None => Database::files(self.site_database(), self.keys_database()),
-        })
-    }
-
-    /// The same, if it can hold a site already. Looked at before it is opened, because opening makes empty files.
-    pub fn existing_database(&self) -> anyhow::Result<Database> {
-        let database = self.database()?;
-        if let Database::Files { site, .. } = &database
-            && !site.exists()
-        {
-            bail!("there is no site in `{}`", self.folder.display());
-        }
-        Ok(database)
     }
 
     /// The site's database file, where there is one.

@@ -14,8 +14,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("selfsame-pages", &[]),
     ("selfsame-cluster", &[]),
     ("selfsame-api", &["selfsame-domain"]),
-    ("selfsame-store", &["selfsame-domain"]),
-    ("selfsame-server", &["selfsame-domain", "selfsame-api", "selfsame-store", "selfsame-pages"]),
+    // The throw-away clusters in tests only (ADR 0033, ADR 0035).
+    ("selfsame-store", &["selfsame-domain", "selfsame-cluster"]),
+    (
+        "selfsame-server",
+        &["selfsame-domain", "selfsame-api", "selfsame-store", "selfsame-pages", "selfsame-cluster"],
+    ),
     ("selfsame-matcher", &["selfsame-domain", "selfsame-api", "selfsame-biometrics"]),
     ("selfsame-terminal", &["selfsame-domain", "selfsame-api", "selfsame-biometrics", "selfsame-pages"]),
     ("selfsame-terminal-c", &[]),

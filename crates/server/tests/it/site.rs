@@ -131,7 +131,7 @@ pub(crate) async fn database(folder: &Path) -> Database {
     }
     let named = folder.join("database.url");
     if let Ok(url) = std::fs::read_to_string(&named) {
-        return Database::postgres(url);
+        return one_writer(url);
     }
     let start = async || {
         // Durable, because the store takes nothing else.
@@ -141,7 +141,12 @@ pub(crate) async fn database(folder: &Path) -> Database {
     let name = format!("site_{:016x}", u64::from_be_bytes(random()));
     let url = cluster.create_database(&name).await.unwrap();
     std::fs::write(named, &url).unwrap();
-    Database::postgres(url)
+    one_writer(url)
+}
+
+/// With one slot, as on SQLite: these tests look at sequences. Several are tried in `crates/store/tests` and in the torture.
+fn one_writer(url: String) -> Database {
+    Database::Postgres { url, writers: 1 }
 }
 
 async fn config(folder: &Path, listen: SocketAddr) -> Config {
