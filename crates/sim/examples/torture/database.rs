@@ -92,6 +92,13 @@ impl Cluster {
         Ok(self.primary.query(NAME, sql).await? == "0")
     }
 
+    /// Whether a server has begun a transaction and leaves the database waiting.
+    pub async fn is_midway(&self) -> anyhow::Result<bool> {
+        let sql = "select count(*) from pg_stat_activity \
+                   where datname = current_database() and state = 'idle in transaction'";
+        Ok(self.primary.query(NAME, sql).await? != "0")
+    }
+
     /// Connections that do nothing, until the database gives no more.
     pub async fn take_all_connections(&self, held: &mut Vec<tokio_postgres::Client>) {
         while let Ok((client, connection)) =

@@ -37,7 +37,9 @@ impl Torture<'_> {
             }
             Scenario::FailoverAsync => self.database().add_standby(Replication::Asynchronous).await?,
             // Commits last longer, so that the kill finds them half done.
-            Scenario::Kill | Scenario::TwoServers => self.database().proxy.delay(WAY),
+            Scenario::Kill | Scenario::FrozenMidway | Scenario::TwoServers => {
+                self.database().proxy.delay(WAY)
+            }
             _ => {}
         }
         let clients = if self.scenario == Scenario::Storm { STORM } else { CLIENTS };
@@ -48,6 +50,7 @@ impl Torture<'_> {
             Scenario::Kill => self.kill_server(server, load, round).await,
             Scenario::KillDatabase => self.kill_database(server, load).await,
             Scenario::Takeover => self.take_over_on_postgres(server, load, round).await,
+            Scenario::FrozenMidway => self.freeze_midway(server, load, round).await,
             Scenario::TwoServers => self.two_servers(server, load, round).await,
             Scenario::Failover => self.fail_over(server, load).await,
             Scenario::FailoverAsync => self.fail_over_with_loss(server, load, round).await,
@@ -132,6 +135,30 @@ impl Torture<'_> {
         }
         stale.kill().await?;
         Ok(owner)
+    }
+
+    /// Its locks stay until PostgreSQL ends what it had begun. The other server cannot take its slot over, and works all the
+    /// same; what the frozen one had not committed it may still commit when it wakes up in time.
+    async fn freeze_midway(&mut self, frozen: Server, load: Load, round: &Round) -> anyhow::Result<Server> {
+        loop {
+            frozen.freeze()?;
+            // What PostgreSQL still had to do for it is done by then.
+            tokio::time::sleep(PAUSE).await;
+            if self.database().is_midway().await? {
+                break;
+            }
+            frozen.thaw()?;
+            self.somewhere_in_a_batch().await;
+        }
+        let since = Instant::now();
+        let other = self.site.start().await.context("a server beside one that is frozen midway")?;
+        let mut beside = round.load(&other);
+        self.recover(since, &mut beside).await?;
+        frozen.thaw()?;
+        beside.acknowledged_more(AFTERWARDS).await?;
+        (load.stop().await?, beside.stop().await?);
+        frozen.kill().await?;
+        Ok(other)
     }
 
     /// Both are paid at; the same orders are returned through both; one is killed, and comes back.

@@ -29,6 +29,8 @@ pub enum Scenario {
     Kill,
     /// The owner freezes for longer than its lease, another server takes over, and the owner wakes up.
     Takeover,
+    /// The owner freezes in the middle of a transaction, with its locks, and another server starts (`--postgres`).
+    FrozenMidway,
     /// kill -9 of PostgreSQL, postmaster and backends, and its start (`--postgres`).
     KillDatabase,
     /// Two servers are paid at, the same orders are returned through both, and one is killed (`--postgres`).
@@ -64,15 +66,14 @@ impl Scenario {
     /// Whether there is this one on PostgreSQL, or on SQLite.
     pub fn is_on(self, on_postgres: bool) -> bool {
         use Scenario::{
-            Clock, CutCommit, DiskError, DiskFull, FailedSync, Failover, FailoverAsync, Gone, Kill,
-            KillDatabase, LateCommit, Storm, Takeover, TwoServers,
+            Clock, CutCommit, DiskError, DiskFull, FailedSync, Failover, FailoverAsync, FrozenMidway, Gone,
+            Kill, KillDatabase, LateCommit, Storm, Takeover, TwoServers,
         };
         match self {
             Kill | Takeover => true,
             DiskFull | DiskError | FailedSync | Clock => !on_postgres,
-            KillDatabase | TwoServers | Failover | FailoverAsync | CutCommit | LateCommit | Storm | Gone => {
-                on_postgres
-            }
+            FrozenMidway | KillDatabase | TwoServers | Failover | FailoverAsync | CutCommit | LateCommit
+            | Storm | Gone => on_postgres,
         }
     }
 
