@@ -9,12 +9,14 @@ const STANDARDS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best
 
 export const KIOSK = { width: 1280, height: 800 };
 
-/** Starts the browser. `camera` is a .mjpeg file; without one the camera shows a test pattern. */
-export async function start({ camera, permission = true } = {}) {
+/** Starts the browser. `camera` is a .mjpeg file; without one the camera shows a test pattern. `folder`: for `fromFolder`. */
+export async function start({ camera, permission = true, folder = false } = {}) {
   const fake = camera ? [`--use-file-for-fake-video-capture=${camera}`] : [];
   const args = [
     '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', '--use-fake-device-for-media-stream', ...fake,
+    // A page from a folder is not of this machine to the browser, which would ask its user first.
+    ...(folder ? ['--disable-features=LocalNetworkAccessChecks'] : []),
     ...(permission ? ['--use-fake-ui-for-media-stream'] : ['--deny-permission-prompts']),
   ];
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args });
@@ -33,6 +35,19 @@ export async function page(browser, { size = KIOSK, locale = 'en' } = {}) {
     addEventListener('securitypolicyviolation', (event) => console.error(`CSP: ${event.violatedDirective} ${event.blockedURI}`));
   });
   return { context, page, wrong };
+}
+
+/** Serves pages from a build's folder in place of those in the program, under the program's own headers: to try a change
+    without building it. `names` says which file stands at which path. */
+export async function fromFolder(page, origin, folder, names) {
+  await page.route((url) => url.origin === origin && (url.pathname in names || url.pathname.startsWith('/assets/')), async (route) => {
+    const { pathname } = new URL(route.request().url());
+    const headers = (await fetch(`${origin}${Object.keys(names)[0]}`)).headers;
+    await route.fulfill({
+      path: `${folder}/${names[pathname] ?? pathname.slice(1)}`,
+      headers: { 'content-security-policy': headers.get('content-security-policy') ?? '' },
+    });
+  });
 }
 
 /** What axe finds that keeps somebody from using the page. */

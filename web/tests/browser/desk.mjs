@@ -1,7 +1,7 @@
 // The desk on the real processes: a person from the first question to the withdrawn consent, by finger and, where photos are
 // there, by the face in a photo before the camera.
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import {
   call, close, comesToTerminal, deskReader, launch, missing, operator, pause, site, Staff, terminal, test, until,
@@ -17,6 +17,10 @@ if (reason) {
 const CAMERA = `${tmpdir()}/selfsame-camera-${process.pid}.mjpeg`;
 const WIDTH = 1280;
 const HEIGHT = 720;
+
+/** Files of the camera, which go when this ends. */
+const files = [CAMERA];
+process.on('exit', () => files.forEach((file) => rmSync(file, { force: true })));
 
 const HOSTILE = '<img src=x onerror=alert(1)> "O\'Neil" & 王小明';
 
@@ -208,6 +212,7 @@ if (people.length > 0) {
   const clips = [];
   for (const [index, photos] of people.slice(0, 6).entries()) {
     const file = `${CAMERA}.${index}`;
+    files.push(file);
     writeFileSync(file, await clip(photos));
     clips.push(file);
   }

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { chromium } from 'playwright-core';
+import { fromFolder } from './browser.mjs';
 
 /** Where everything is: addresses, folders, keys. */
 export const site = JSON.parse(process.env.SELFSAME_PAGES ?? '{}');
@@ -147,20 +148,6 @@ export const close = async () => browser?.close();
 const shots = `${site.artefacts}`;
 mkdirSync(shots, { recursive: true });
 
-/** Serves the pages from a build's folder in place of those in the program, under the program's own headers: to try a change
-    without building it. */
-async function fromFolder(page) {
-  await page.route(({ origin, pathname }) => origin === site.server && /^\/(till|desk)$|^\/assets\//.test(pathname), async (route) => {
-    const { pathname } = new URL(route.request().url());
-    const name = pathname.startsWith('/assets/') ? pathname.slice(1) : `${pathname.slice(1)}.html`;
-    const headers = (await fetch(`${site.server}/${name.split('/')[0] === 'assets' ? 'till' : name.slice(0, -5)}`)).headers;
-    await route.fulfill({
-      path: `${site.pages}/${name}`,
-      headers: { 'content-security-policy': headers.get('content-security-policy') ?? '' },
-    });
-  });
-}
-
 /** More than any page has controls. */
 const TABS_MAX = 60;
 
@@ -192,7 +179,7 @@ export class Staff {
       // Answers that say no, and servers that are away, are written there by the browser itself.
       if (message.type() === 'error' && !/Failed to load resource/.test(message.text())) this.complaints.push(message.text());
     });
-    if (site.pages) await fromFolder(page);
+    if (site.pages) await fromFolder(page, site.server, site.pages, { [`/${this.kind}`]: `${this.kind}.html` });
     await page.goto(`${site.server}/${this.kind}`);
     return page;
   }

@@ -2,7 +2,7 @@
 // JSON on standard input; crates/selfsame/tests/it/kiosk.rs starts the site and this.
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
-import { accessibility, kept, page as open, start } from './browser.mjs';
+import { accessibility, fromFolder, kept, page as open, start } from './browser.mjs';
 import { finger } from './kiosk-finger.mjs';
 import { colours, face } from './kiosk-face.mjs';
 import { Site } from './site.mjs';
@@ -16,7 +16,9 @@ export class Kiosk {
     Object.assign(kiosk, { site, ...(await open(browser, options)) });
     kiosk.page.setDefaultTimeout(PATIENCE_MS);
     await site.clear();
-    await kiosk.page.goto(await site.key());
+    const key = await site.key();
+    if (site.pages) await fromFolder(kiosk.page, new URL(key).origin, site.pages, { '/': 'kiosk.html' });
+    await kiosk.page.goto(key);
     await kiosk.sees('Pay here');
     return kiosk;
   }
@@ -89,7 +91,7 @@ if (process.argv[1]?.endsWith('kiosk.mjs')) {
   let failed = 0;
   let passed = 0;
   for (const [name, journey] of Object.entries(await GROUPS[group](site))) {
-    const browser = await start(journey.browser);
+    const browser = await start({ ...journey.browser, folder: site.pages !== undefined });
     const started = performance.now();
     try {
       await journey.run(browser);
