@@ -6,7 +6,10 @@ mod beside;
 mod client;
 mod face;
 mod load;
+mod plot;
+mod statistics;
 mod terminal;
+mod till;
 mod world;
 
 use std::fmt;
@@ -34,6 +37,7 @@ enum Command {
     Payments(Payments),
     Face(face::Face),
     Terminal(terminal::Terminal),
+    Till(till::Till),
 }
 
 /// Payments a second: pgbench TPC-B as the baseline, the store path in process, and the HTTP edge
@@ -74,6 +78,7 @@ impl Bench {
             Command::Payments(payments) => payments.run().await,
             Command::Face(face) => face.run().await,
             Command::Terminal(terminal) => terminal.run().await,
+            Command::Till(till) => till.run().await,
         }
     }
 }
