@@ -7,6 +7,7 @@ mod client;
 mod face;
 mod load;
 mod plot;
+mod queue;
 mod statistics;
 mod terminal;
 mod till;
@@ -38,6 +39,7 @@ enum Command {
     Face(face::Face),
     Terminal(terminal::Terminal),
     Till(till::Till),
+    Queue(queue::Queue),
 }
 
 /// Payments a second: pgbench TPC-B as the baseline, the store path in process, and the HTTP edge
@@ -79,6 +81,7 @@ impl Bench {
             Command::Face(face) => face.run().await,
             Command::Terminal(terminal) => terminal.run().await,
             Command::Till(till) => till.run().await,
+            Command::Queue(queue) => queue.run(),
         }
     }
 }

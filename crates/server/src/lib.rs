@@ -42,6 +42,7 @@ mod settlement;
 pub mod setup;
 mod sign_in;
 mod terminal;
+mod timing;
 mod top_up;
 mod verification;
 
@@ -178,6 +179,7 @@ struct App {
     matcher: Matcher,
     pins: pin::Pins,
     wrong_keys: sign_in::WrongKeys,
+    stages: timing::StageMeters,
     clock: Arc<AdvancingClock<SystemClock>>,
     site: Site,
     prefix: Prefix,
@@ -252,6 +254,7 @@ impl Server {
             matcher,
             pins,
             wrong_keys: sign_in::WrongKeys::default(),
+            stages: timing::StageMeters::default(),
             clock,
             site,
             prefix,
@@ -420,6 +423,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(pin_verification::routes())
         .merge(settlement::routes())
         .merge(ledger::routes())
+        .merge(timing::routes())
         .merge(clock::routes())
 }
 

@@ -31,11 +31,6 @@ impl Sample {
         Self(sorted)
     }
 
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.0.len()
-    }
-
     /// The mean.
     pub fn mean(&self) -> f64 {
         self.0.iter().sum::<f64>() / self.0.len().max(1) as f64
@@ -47,6 +42,7 @@ impl Sample {
     }
 
     /// Standard deviation by mean; 0 of fewer than two values.
+    #[cfg(test)]
     pub fn variation(&self) -> f64 {
         let (mean, count) = (self.mean(), self.0.len());
         if count < 2 {

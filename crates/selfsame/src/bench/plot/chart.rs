@@ -208,7 +208,7 @@ const ROW_HEIGHT: f64 = 46.0;
 const BAR_HEIGHT: f64 = 26.0;
 
 /// Space for the names of bars, on the left.
-const NAMES_WIDTH: f64 = 215.0;
+const NAMES_WIDTH: f64 = 262.0;
 
 impl Bars {
     /// How high the drawing must be for it.
@@ -240,7 +240,7 @@ impl Bars {
         let axes = Axes {
             left: NAMES_WIDTH,
             top: 34.0,
-            right: width - 70.0,
+            right: width - 84.0,
             bottom,
             x_max: longest * 1.02,
             y_max: 1.0,

@@ -82,7 +82,10 @@ async fn pass(
     };
     let writing = async move {
         while let Some((due, chunk)) = on_the_way.recv().await {
-            tokio::time::sleep_until(due.into()).await;
+            // A timer waits for the next millisecond at least, which would be a delay where none is set.
+            if due > Instant::now() {
+                tokio::time::sleep_until(due.into()).await;
+            }
             to.write_all(&chunk).await?;
         }
         to.shutdown().await

@@ -124,7 +124,8 @@ impl Chance {
         Self(seed)
     }
 
-    fn next(&mut self) -> u64 {
+    /// All 64 bits of the next number.
+    pub fn whole(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -134,7 +135,7 @@ impl Chance {
 
     /// At least 0 and less than 1.
     pub fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+        (self.whole() >> 11) as f64 / (1u64 << 53) as f64
     }
 
     /// Puts a list into a random order (Fisher and Yates).
