@@ -11,8 +11,8 @@ use selfsame_domain::id::{AttemptId, PaymentCodeId};
 use selfsame_domain::payment::CodeMac;
 use selfsame_domain::payment_code::PaymentCode;
 use selfsame_domain::terminal::Purpose;
-use selfsame_store::{Attempt, IssueRefusal, Terminal};
 use selfsame_domain::timing::{Stage, Timings};
+use selfsame_store::{Attempt, IssueRefusal, Terminal};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

@@ -252,7 +252,10 @@ async fn list(State(app): State<AppState>, _: Operator) -> Json<StageTimings> {
 #[utoipa::path(get, path = "/metrics", operation_id = "timing_metrics", tag = "operator",
     responses((status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = Problem)))]
 async fn metrics(State(app): State<AppState>, _: Operator) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], exposition(&app.stages.read(app.now())))
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        exposition(&app.stages.read(app.now())),
+    )
 }
 
 /// Metrics of one kind stay together, as the format wants it.
@@ -267,7 +270,10 @@ fn exposition(stages: &[(StageTiming, u64)]) -> String {
         for (quantile, us) in [("0.5", timing.p50_us), ("0.95", timing.p95_us)] {
             if let Some(us) = us {
                 let value = seconds(us);
-                let _ = writeln!(text, "selfsame_stage_seconds{{stage=\"{stage}\",quantile=\"{quantile}\"}} {value}");
+                let _ = writeln!(
+                    text,
+                    "selfsame_stage_seconds{{stage=\"{stage}\",quantile=\"{quantile}\"}} {value}"
+                );
             }
         }
         let _ = writeln!(text, "selfsame_stage_seconds_sum{{stage=\"{stage}\"}} {}", seconds(*sum_us));
@@ -368,7 +374,8 @@ mod tests {
         timings.add(Stage::Capture, Duration::from_secs(3));
         meters.record(&timings, at(0));
         let text = exposition(&meters.read(at(1)));
-        let names: Vec<&str> = text.lines().map(|line| line.split(['{', ' ']).next().unwrap_or_default()).collect();
+        let names: Vec<&str> =
+            text.lines().map(|line| line.split(['{', ' ']).next().unwrap_or_default()).collect();
         assert!(text.contains("selfsame_stage_seconds_count{stage=\"charge\"} 1\n"), "{text}");
         assert!(text.contains("selfsame_stage_over_budget{stage=\"charge\"} 0\n"), "{text}");
         assert!(!text.contains("selfsame_stage_budget_seconds{stage=\"capture\"}"), "{text}");

@@ -214,8 +214,11 @@ impl Shape {
                     Anchor::Middle => "middle",
                     Anchor::End => "end",
                 };
-                let turned =
-                    if *upwards { format!(" transform=\"rotate(-90 {x:.1} {y:.1})\"") } else { String::new() };
+                let turned = if *upwards {
+                    format!(" transform=\"rotate(-90 {x:.1} {y:.1})\"")
+                } else {
+                    String::new()
+                };
                 writeln!(
                     svg,
                     "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" text-anchor=\"{anchor}\" \
@@ -236,8 +239,11 @@ impl Shape {
             Shape::Line { points, colour, width, dashed } => {
                 let width = width * PNG_SCALE;
                 let points = scaled(points);
-                let lines =
-                    if *dashed { raster::dashes(&points, DASH.map(|part| part * width)) } else { vec![points] };
+                let lines = if *dashed {
+                    raster::dashes(&points, DASH.map(|part| part * width))
+                } else {
+                    vec![points]
+                };
                 canvas.stroke(&lines, width, *colour);
             }
             Shape::Text { at, text, size, anchor, colour, upwards } => {
@@ -270,7 +276,8 @@ mod tests {
         assert_eq!(pixel(40, 40), [255, 0, 0]);
         assert_eq!(pixel(2, 2), [255, 255, 255]);
         // Some of the text is there: dark pixels below the rectangle.
-        let dark = (64..80).flat_map(|y| (0..120).map(move |x| (x, y))).filter(|(x, y)| pixel(*x, *y)[0] < 90);
+        let dark =
+            (64..80).flat_map(|y| (0..120).map(move |x| (x, y))).filter(|(x, y)| pixel(*x, *y)[0] < 90);
         assert!(dark.count() > 20);
     }
 

@@ -16,6 +16,9 @@ use crate::output;
 /// Most tills that are tried.
 const TILLS_MAX: usize = 12;
 
+/// Tills of the plot: with one everybody waits for most of an hour, with nine nobody does.
+const TILLS_PLOTTED: std::ops::RangeInclusive<usize> = 2..=8;
+
 /// How much longer or shorter than the mean people take: standard deviation by mean. An assumption.
 const VARIATION: f64 = 0.4;
 
@@ -268,8 +271,8 @@ impl Queue {
 
 /// The waits of a flow with no delay, in seconds.
 fn measured(path: &Path, flow: &str) -> anyhow::Result<Vec<f64>> {
-    let text =
-        std::fs::read(path).with_context(|| format!("failed to read `{}`, see `bench till`", path.display()))?;
+    let text = std::fs::read(path)
+        .with_context(|| format!("failed to read `{}`, see `bench till`", path.display()))?;
     let result: TillResult = serde_json::from_slice(&text)
         .with_context(|| format!("`{}` is no result of `bench till`", path.display()))?;
     let undelayed = |payment: &&TillPayment| {
@@ -288,7 +291,11 @@ fn plot(results: &[(&Way, f64, Vec<Break>)], queue: &Queue) -> Drawing {
     let curves = results.iter().zip(colours).map(|((way, cycle, breaks), colour)| Curve {
         name: format!("{}: {:.1} a minute and till", way.name, 60.0 / cycle),
         colour: Colour::SERIES[colour],
-        points: breaks.iter().map(|at| (at.tills as f64, at.wait_mean_s / 60.0)).collect(),
+        points: breaks
+            .iter()
+            .filter(|at| TILLS_PLOTTED.contains(&at.tills))
+            .map(|at| (at.tills as f64, at.wait_mean_s / 60.0))
+            .collect(),
         band: Vec::new(),
         dashed: false,
     });

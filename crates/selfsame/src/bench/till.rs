@@ -133,11 +133,8 @@ impl Till {
     }
 
     fn prepare(&self) -> Run {
-        let settings = if self.delays_ms.is_empty() {
-            Setting::all(self.short)
-        } else {
-            Setting::of(&self.delays_ms)
-        };
+        let settings =
+            if self.delays_ms.is_empty() { Setting::all(self.short) } else { Setting::of(&self.delays_ms) };
         let default = if self.short { REPETITIONS_SHORT } else { REPETITIONS };
         let repetitions = self.repetitions.unwrap_or(default);
         let mut jobs = Vec::new();
@@ -194,14 +191,18 @@ impl Till {
         let mut warm = Chance::new(run.seed);
         for (index, flow) in Flow::ALL.into_iter().enumerate() {
             let drawn = run.settings[0].draw(&mut warm);
-            let mut till =
-                flow::Till { site, at: &stage.at, merchant: &merchant, payer: &mut payer, basket: Duration::ZERO };
+            let mut till = flow::Till {
+                site,
+                at: &stage.at,
+                merchant: &merchant,
+                payer: &mut payer,
+                basket: Duration::ZERO,
+            };
             till.pay(flow, &drawn, &format!("bench-warm-{number}-{index}")).await?;
         }
         loop {
             let Some(job) = lock(&run.jobs).pop() else { return Ok(()) };
-            let mut till =
-                flow::Till { site, at: &stage.at, merchant: &merchant, payer: &mut payer, basket };
+            let mut till = flow::Till { site, at: &stage.at, merchant: &merchant, payer: &mut payer, basket };
             run.pay(&mut till, job, number).await?;
             run.bar.inc(1);
         }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use selfsame_api::account::Identifier;
 use selfsame_api::client::ClientError;
 use selfsame_api::enrolment::EnrolmentState;
 use selfsame_api::interface::{HandoverMode, HandoverRequest, NewSession, Outcome, RegisterKind, Session};
 use selfsame_api::problem::ProblemCode;
-use selfsame_api::account::Identifier;
 use selfsame_biometrics::color_image::{ColorImage, encode_jpeg};
 use selfsame_domain::id::AccountId;
 use selfsame_domain::sensor::{Modality, SensorGrade};

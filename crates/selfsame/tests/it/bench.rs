@@ -58,7 +58,15 @@ async fn the_stages_of_benched_payments_add_up_and_follow_their_flow() {
     // Short, because a socket's path has 107 bytes at most.
     let folder = TempDir::with_prefix_in("selfsame-", "/tmp").expect("a temporary folder");
     let mut command = program();
-    command.env("TMPDIR", "/tmp").args(["bench", "till", "--json", "--delays-ms", "0,40", "--repetitions", "1"]);
+    command.env("TMPDIR", "/tmp").args([
+        "bench",
+        "till",
+        "--json",
+        "--delays-ms",
+        "0,40",
+        "--repetitions",
+        "1",
+    ]);
     command.args(["--digit-ms", "1", "--basket-ms", "80", "--out"]).arg(folder.path());
     let ended = tokio::time::timeout(3 * PATIENCE, command.output()).await.expect("it ends");
     let ended = ended.expect("it runs");

@@ -11,7 +11,8 @@ async fn stages_of_payments_are_counted_without_saying_whose_they_were() {
     let site = Site::start().await;
     let payer = site.payer("ada", 1_000).await;
     let before = site.operator.get("/v1/stage-timings").await.expect(200);
-    let counted = |timings: &Value, name| stage(timings, name).map_or(0, |timing| timing["count"].as_u64().unwrap());
+    let counted =
+        |timings: &Value, name| stage(timings, name).map_or(0, |timing| timing["count"].as_u64().unwrap());
     for number in 0..3 {
         let code = site.code(payer).await;
         site.charge(&code, &format!("o{number}"), 100).await.expect(201);
@@ -36,7 +37,11 @@ async fn stage_timings_are_the_operators() {
     let site = Site::start().await;
     for path in ["/v1/stage-timings", "/metrics"] {
         assert_eq!(site.merchant.get(path).await.refusal(), (403, "forbidden"), "{path}");
-        assert_eq!(site.bearer("ok_test_nobody").get(path).await.refusal(), (401, "unauthenticated"), "{path}");
+        assert_eq!(
+            site.bearer("ok_test_nobody").get(path).await.refusal(),
+            (401, "unauthenticated"),
+            "{path}"
+        );
     }
     let payer = site.payer("ada", 1_000).await;
     let code = site.code(payer).await;

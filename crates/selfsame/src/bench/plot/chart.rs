@@ -106,12 +106,7 @@ impl Axes {
 
     fn draw_frame(&self, drawing: &mut Drawing) {
         let corner = (self.left, self.bottom);
-        drawing.line(
-            vec![(self.left, self.top), corner, (self.right, self.bottom)],
-            Colour::INK,
-            1.4,
-            false,
-        );
+        drawing.line(vec![(self.left, self.top), corner, (self.right, self.bottom)], Colour::INK, 1.4, false);
     }
 }
 
@@ -164,7 +159,12 @@ impl Chart {
             drawing.line(vec![(at.0, middle), (at.0 + 28.0, middle)], curve.colour, width, curve.dashed);
             if !curve.dashed {
                 let centre = at.0 + 14.0;
-                drawing.rectangle((centre - 3.0, middle - 3.0), (centre + 3.0, middle + 3.0), curve.colour, 1.0);
+                drawing.rectangle(
+                    (centre - 3.0, middle - 3.0),
+                    (centre + 3.0, middle + 3.0),
+                    curve.colour,
+                    1.0,
+                );
             }
             drawing.text((at.0 + 36.0, y), &curve.name, LABEL_SIZE, Anchor::Start, Colour::INK);
             y += LABEL_SIZE + 7.0;

@@ -33,7 +33,8 @@ pub fn save(report: &Report, folder: &Path) -> anyhow::Result<()> {
     waits(report).save(folder, "wait")?;
     for knob in [Knob::Processing, Knob::Network] {
         let delays = report.settings.iter().filter(|setting| setting.knob == knob);
-        let shown = delays.filter_map(|setting| setting.fixed_ms()).filter(|ms| (1..=STAGES_DELAY_MS).contains(ms));
+        let shown =
+            delays.filter_map(|setting| setting.fixed_ms()).filter(|ms| (1..=STAGES_DELAY_MS).contains(ms));
         if let Some(index) = shown.max().and_then(|delay_ms| report.setting(knob, delay_ms)) {
             stages(report, index).save(folder, &format!("stages-{}", knob.as_str()))?;
         }
@@ -170,7 +171,10 @@ fn stages(report: &Report, setting: usize) -> Drawing {
     ];
     let kinds = Group::ALL.iter().zip(palette).map(|(group, colour)| (group.words().to_owned(), colour));
     let bars = Bars {
-        title: format!("What a payment waits for, {} (at the end: the payer's wait)", report.settings[setting].words()),
+        title: format!(
+            "What a payment waits for, {} (at the end: the payer's wait)",
+            report.settings[setting].words()
+        ),
         x_label: "seconds from the payment operation request until PAID, mean".to_owned(),
         kinds: kinds.collect(),
         rows,

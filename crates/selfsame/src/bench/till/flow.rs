@@ -36,13 +36,8 @@ pub enum Flow {
 
 impl Flow {
     /// All.
-    pub const ALL: [Flow; 5] = [
-        Flow::Conventional,
-        Flow::ConventionalCached,
-        Flow::GeneralLast,
-        Flow::GeneralFirst,
-        Flow::Barcode,
-    ];
+    pub const ALL: [Flow; 5] =
+        [Flow::Conventional, Flow::ConventionalCached, Flow::GeneralLast, Flow::GeneralFirst, Flow::Barcode];
 
     /// In words.
     pub fn words(self) -> &'static str {

@@ -148,7 +148,8 @@ impl Payer {
                     }
                 }
                 Body::Face { photos, next } => {
-                    let photo = photos.get(*next % photos.len().max(1)).context("there is no photo to show")?;
+                    let photo =
+                        photos.get(*next % photos.len().max(1)).context("there is no photo to show")?;
                     let at_ms = u32::try_from((frame * number).as_millis())?;
                     let answer = at.show(photo.clone(), at_ms).await.map_err(explain_terminal)?;
                     let Some(answer) = answer else { continue };

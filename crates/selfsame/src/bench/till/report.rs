@@ -187,6 +187,15 @@ impl Report {
                 }
             }
         }
+        for flow in Flow::ALL {
+            let judged = (0..self.settings.len()).filter_map(|index| self.figures(index, flow));
+            let (all, met) =
+                judged.fold((0, 0), |(all, met), figures| (all + 1, met + u32::from(figures.as_expected)));
+            output::note(format_args!(
+                "{:<58} as expected within 5 % or 30 ms in {met} of {all} settings",
+                flow.words()
+            ));
+        }
         for (name, sample, bars) in self.checks() {
             let Some([p50, p95, p99]) = three(sample.0.iter().copied()) else { continue };
             let verdicts: Vec<String> = bars

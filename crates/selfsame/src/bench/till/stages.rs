@@ -123,7 +123,9 @@ impl Part {
             | Part::Comparison
             | Part::Verdict => Group::Verification,
             Part::Code | Part::Handover => Group::Handover,
-            Part::Queue | Part::Load | Part::Decide | Part::Commit | Part::Charge | Part::Till => Group::Charge,
+            Part::Queue | Part::Load | Part::Decide | Part::Commit | Part::Charge | Part::Till => {
+                Group::Charge
+            }
         }
     }
 }
