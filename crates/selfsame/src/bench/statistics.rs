@@ -58,7 +58,8 @@ impl Sample {
         let count = self.0.len();
         let place = ((count as f64 * share).ceil() as usize).clamp(1, count.max(1)) - 1;
         let value = *self.0.get(place)?;
-        let (mut below, mut probability) = (0.0, (1.0 - share).powi(i32::try_from(count).ok()?));
+        // By logarithms: the chance that none of many values lies below is too small for a number otherwise.
+        let (mut below, mut log_chance) = (0.0, count as f64 * (1.0 - share).ln());
         let (mut from, mut to) = (None, None);
         for successes in 0..=count {
             // `below` is the chance that fewer than `successes` values lie under the true quantile.
@@ -68,8 +69,9 @@ impl Sample {
             if to.is_none() && below >= 1.0 - TAIL {
                 to = self.0.get(successes.saturating_sub(1)).copied();
             }
-            below += probability;
-            probability *= (count - successes) as f64 / (successes + 1) as f64 * share / (1.0 - share);
+            below += log_chance.exp();
+            log_chance +=
+                ((count - successes) as f64 / (successes + 1) as f64).ln() + share.ln() - (1.0 - share).ln();
         }
         Some(Quantile { value, from, to })
     }
@@ -91,8 +93,8 @@ mod tests {
     #[test]
     fn quantiles_are_values_that_were_measured() {
         let sample = to(200);
-        let values = [0.5, 0.95, 0.99].map(|share| sample.quantile(share).unwrap().value);
-        assert_eq!(values, [100.0, 190.0, 198.0]);
+        let values = [0.5, 0.95, 0.99].map(|share| sample.quantile(share).unwrap().value as u64);
+        assert_eq!(values, [100, 190, 198]);
         assert!(Sample::new([]).quantile(0.5).is_none());
     }
 
@@ -111,6 +113,19 @@ mod tests {
         assert_eq!((median.from, median.to), (None, None));
         let high = to(20).quantile(0.95).unwrap();
         assert!(high.from.is_some() && high.to.is_none());
+    }
+
+    #[test]
+    fn intervals_of_many_values_are_around_what_was_measured() {
+        let sample = to(2_000);
+        for share in [0.5, 0.95, 0.99] {
+            let quantile = sample.quantile(share).unwrap();
+            let (from, to) = (quantile.from.unwrap(), quantile.to.unwrap());
+            assert!(from < quantile.value && quantile.value < to, "{quantile:?}");
+            // Two standard deviations of the binomial on either side.
+            let deviation = (2_000.0 * share * (1.0 - share)).sqrt();
+            assert!((to - from - 3.92 * deviation).abs() < 4.0, "{quantile:?}");
+        }
     }
 
     #[test]
