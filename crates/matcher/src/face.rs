@@ -105,6 +105,45 @@ impl Face {
             idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
         }
     }
+
+    /// A pipeline that nobody uses now, if there is one.
+    fn spare(&self) -> Option<Loan<'_>> {
+        let pipeline = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        Some(Loan { face: self, pipeline: Some(pipeline) })
+    }
+
+    /// Attack evidence and template of an attempt. Neither wants anything of the other, so that a spare pipeline makes the
+    /// template while this one looks for attacks; without one they follow on one another. What the template takes longer
+    /// than the attacks is told as extraction, so that stages add up to what is waited for.
+    fn judge(
+        &self,
+        pipeline: &FacePipeline,
+        Attempt { seen, compared, located }: &Attempt,
+        challenge: Option<&Challenge>,
+        timings: &mut Timings,
+    ) -> Result<(AttackEvidence, Template), Unusable> {
+        let image = &seen[*compared].image;
+        let started = Instant::now();
+        let spare = self.spare();
+        let (attack, template, attacks_took) = std::thread::scope(|scope| {
+            let making = spare.as_ref().map(|spare| {
+                let spare: &FacePipeline = spare;
+                scope.spawn(move || spare.template(image, located))
+            });
+            let attack = evidence(pipeline, seen, *compared, challenge);
+            let attacks_took = started.elapsed();
+            let template = match making.map(std::thread::ScopedJoinHandle::join) {
+                Some(made) => made.map_err(|_| Fault::MatcherUnavailable),
+                None => Ok(pipeline.template(image, located)),
+            };
+            (attack, template, attacks_took)
+        });
+        timings.add(Stage::AttackDetection, attacks_took);
+        timings.add(Stage::Extraction, started.elapsed().saturating_sub(attacks_took));
+        let attack = attack?;
+        let template = template?.map_err(|error| broken(&error))?;
+        Ok((attack, template.map_err(|retry| rejected(*compared, retry))?))
+    }
 }
 
 fn broken(error: &selfsame_biometrics::face::Fault) -> Fault {
@@ -287,15 +326,9 @@ impl Algorithm for Face {
         timings.add(Stage::Open, started.elapsed());
         let pipeline = self.pipeline();
         let started = Instant::now();
-        let Attempt { seen, compared, located } = look(&pipeline, images)?;
+        let attempt = look(&pipeline, images)?;
         timings.add(Stage::Detection, started.elapsed());
-        let started = Instant::now();
-        let attack = evidence(&pipeline, &seen, compared, challenge)?;
-        timings.add(Stage::AttackDetection, started.elapsed());
-        let started = Instant::now();
-        let template = pipeline.template(&seen[compared].image, &located).map_err(|error| broken(&error))?;
-        let template = template.map_err(|retry| rejected(compared, retry))?;
-        timings.add(Stage::Extraction, started.elapsed());
+        let (attack, template) = self.judge(&pipeline, &attempt, challenge, timings)?;
         let samples = FaceSamples { prepared: Prepared::new(vec![template]), model: self.model };
         Ok(Probe { samples: Box::new(samples), attack: Some(attack) })
     }

@@ -6,7 +6,11 @@ mod beside;
 mod client;
 mod face;
 mod load;
+mod plot;
+mod queue;
+mod statistics;
 mod terminal;
+mod till;
 mod world;
 
 use std::fmt;
@@ -34,6 +38,8 @@ enum Command {
     Payments(Payments),
     Face(face::Face),
     Terminal(terminal::Terminal),
+    Till(till::Till),
+    Queue(queue::Queue),
 }
 
 /// Payments a second: pgbench TPC-B as the baseline, the store path in process, and the HTTP edge
@@ -80,6 +86,8 @@ impl Bench {
             Command::Payments(payments) => payments.run().await,
             Command::Face(face) => face.run().await,
             Command::Terminal(terminal) => terminal.run().await,
+            Command::Till(till) => till.run().await,
+            Command::Queue(queue) => queue.run(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! not exist, lets them pay by finger, and then tries what must not work. Every line is checked, not recited.
 
 mod books;
-mod faces;
+pub mod faces;
 pub mod payment;
 pub mod people;
 pub mod processes;
@@ -11,7 +11,7 @@ pub mod scanner;
 pub mod screen;
 mod simulate;
 mod step_up;
-mod till;
+pub mod till;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

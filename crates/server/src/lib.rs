@@ -42,6 +42,7 @@ mod settlement;
 pub mod setup;
 mod sign_in;
 mod terminal;
+mod timing;
 mod top_up;
 mod verification;
 
@@ -176,6 +177,7 @@ struct App {
     matcher: Matcher,
     pins: pin::Pins,
     wrong_keys: sign_in::WrongKeys,
+    stages: timing::StageMeters,
     clock: Arc<AdvancingClock<SystemClock>>,
     site: Site,
     prefix: Prefix,
@@ -250,6 +252,7 @@ impl Server {
             matcher,
             pins,
             wrong_keys: sign_in::WrongKeys::default(),
+            stages: timing::StageMeters::default(),
             clock,
             site,
             prefix,
@@ -418,6 +421,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(pin_verification::routes())
         .merge(settlement::routes())
         .merge(ledger::routes())
+        .merge(timing::routes())
         .merge(clock::routes())
 }
 

@@ -104,6 +104,9 @@ pub(crate) async fn post(app: &App, request: Request) -> Result<Response, Proble
     match answer {
         Answer::Done { payment, replayed } => {
             timings.add(Stage::Charge, started.elapsed());
+            if !replayed {
+                app.stages.record(&timings, app.now());
+            }
             let timings = if replayed { Timings::default() } else { timings };
             let status = match (payment.status, replayed) {
                 (Status::Pending | Status::RequiresAction, _) => StatusCode::ACCEPTED,

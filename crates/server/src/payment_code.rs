@@ -1,6 +1,6 @@
 //! Steps 3 and 4 of the method: a terminal asks for the code of a pass and gets 18 digits with no amount in them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,6 +11,7 @@ use selfsame_domain::id::{AttemptId, PaymentCodeId};
 use selfsame_domain::payment::CodeMac;
 use selfsame_domain::payment_code::PaymentCode;
 use selfsame_domain::terminal::Purpose;
+use selfsame_domain::timing::{Stage, Timings};
 use selfsame_store::{Attempt, IssueRefusal, Terminal};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -67,6 +68,7 @@ async fn create(
     State(app): State<AppState>,
     request: Signed,
 ) -> Result<(StatusCode, Json<IssuedCode>), Problem> {
+    let started = Instant::now();
     let new: NewPaymentCode = request.json()?;
     if request.terminal.purpose != Purpose::Till {
         return Err(Problem::new(ProblemCode::Forbidden).detail("only terminals at a till ask for codes"));
@@ -105,6 +107,9 @@ async fn create(
         };
         match app.store.issue_payment_code(stored, now).await.or_problem()? {
             Ok(_) => {
+                let mut timings = Timings::default();
+                timings.add(Stage::Code, started.elapsed());
+                app.stages.record(&timings, now);
                 tracing::info!(code.id = %issued.id, terminal.id = %request.terminal.terminal, "issued a payment code");
                 return Ok((StatusCode::CREATED, Json(issued)));
             }

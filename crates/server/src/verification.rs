@@ -294,9 +294,11 @@ async fn submit(
     let nonce = samples.nonce.0.clone();
     let taken = app.store.take_verification_nonce(verification, terminal.terminal, nonce, app.now()).await;
     let mut stored = taken.or_problem()?.map_err(submission_problem)?;
-    stored.timings.merge(&samples.timings);
+    let mut timings = samples.timings.clone();
     let (concluded, matcher_timings) = compare(&app, &mut stored, samples).await?;
-    stored.timings.merge(&matcher_timings);
+    timings.merge(&matcher_timings);
+    app.stages.record(&timings, app.now());
+    stored.timings.merge(&timings);
     let ending = apply(&app, &mut stored, concluded);
     if let (Some(reason), Ending::Decision { .. }) = (&stored.reason, &ending) {
         record(&app, &terminal, reason, None).await?;

@@ -1030,6 +1030,29 @@ export type Situation = {
   terminal: string;
 };
 
+/** How long a stage takes. */
+export type StageTiming = {
+  /** What the 95th percentile may be; absent of stages that wait for people. */
+  budget_us?: number;
+  /** How often it happened since the server's start. */
+  count: number;
+  /** Whether it is more, of twenty values at least. */
+  over_budget: boolean;
+  /** What half of these did not exceed, microseconds, rounded up by 19 % at most. */
+  p50_us?: number;
+  /** What 19 of 20 of these did not exceed, microseconds, rounded up by 19 % at most. */
+  p95_us?: number;
+  /** How often in the last five to ten minutes. */
+  recent: number;
+  /** Which. */
+  stage: string;
+};
+
+/** All stages that happened since the start. */
+export type StageTimings = {
+  data: StageTiming[];
+};
+
 /** A terminal's key in use. */
 export type TerminalKey = {
   /** How it signs. */
@@ -1146,6 +1169,7 @@ export type Wallet = {
 /** What is called, with what, and what comes back. */
 export interface Operations {
   'GET /livez': { body: undefined; answer: undefined };
+  'GET /metrics': { body: undefined; answer: undefined };
   'GET /readyz': { body: undefined; answer: Readiness };
   'POST /v1/accounts': { body: NewAccount; answer: Account };
   'POST /v1/accounts/search': { body: Identifier; answer: Accounts };
@@ -1214,6 +1238,7 @@ export interface Operations {
   'GET /v1/sign-in': { body: undefined; answer: SignedIn };
   'POST /v1/sign-in': { body: NewSignIn; answer: SignedIn };
   'DELETE /v1/sign-in': { body: undefined; answer: undefined };
+  'GET /v1/stage-timings': { body: undefined; answer: StageTimings };
   'GET /v1/terminal-configuration': { body: undefined; answer: ConfigurationLayer };
   'PUT /v1/terminal-configuration': { body: ConfigurationLayer; answer: ConfigurationLayer };
   'POST /v1/terminal-health': { body: Health; answer: HealthReceived };

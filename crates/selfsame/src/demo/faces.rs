@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use selfsame_api::account::Identifier;
 use selfsame_api::client::ClientError;
 use selfsame_api::enrolment::EnrolmentState;
 use selfsame_api::interface::{HandoverMode, HandoverRequest, NewSession, Outcome, RegisterKind, Session};
 use selfsame_api::problem::ProblemCode;
 use selfsame_biometrics::color_image::{ColorImage, encode_jpeg};
+use selfsame_domain::id::AccountId;
 use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::timing::{Stage as Timed, Timings};
 use selfsame_terminal::capture::SampleFrame;
@@ -92,6 +94,19 @@ impl FaceData {
         ensure!(people.len() > 2, "`{}` shows too few people four times", faces.display());
         Ok(Self { models, people, attack: faces.join("pad/image_F1.jpg") })
     }
+
+    /// Enrols one person, who has the most photos: the account, what is typed, and the photos that were not enrolled.
+    pub async fn enrol_one(
+        &self,
+        stage: &Stage<'_>,
+        processes: &Processes<'_>,
+        people: &mut People,
+    ) -> anyhow::Result<(AccountId, Identifier, Vec<Vec<u8>>)> {
+        let desk = EnrolmentDesk { identity: processes.desk()?, operator: &stage.operator };
+        let most = (0..self.people.len()).max_by_key(|place| self.people[*place].len()).unwrap_or_default();
+        let eve = enrol(stage, &desk, self, &EVE, most, people, &mut Screen::quiet()).await?;
+        Ok((eve.account, last4(EVE.digits), eve.unused))
+    }
 }
 
 fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
@@ -112,6 +127,7 @@ fn read(photos: &[PathBuf]) -> anyhow::Result<Vec<Vec<u8>>> {
 /// Somebody enrolled, with the photos that were not.
 struct Faced {
     payer: &'static Payer,
+    account: AccountId,
     unused: Vec<Vec<u8>>,
     /// Place among the people.
     place: usize,
@@ -168,7 +184,7 @@ async fn enrol(
                 let kept = unused.len();
                 let text = format!("consent {consent}; {templates} photos enrolled, {kept} kept for paying");
                 screen.check(&format!("{} (..{})", payer.name, payer.digits), Ok(text))?;
-                return Ok(Faced { payer, unused: read(unused)?, place });
+                return Ok(Faced { payer, account, unused: read(unused)?, place });
             }
             Ok(waiting) => bail!("the enrolment of {} is in state {}", payer.name, waiting.state),
             // The desk would ask for another picture; here another person takes this one's place.

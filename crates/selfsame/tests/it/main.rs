@@ -10,6 +10,7 @@ mod site;
 mod account;
 mod audit;
 mod authentication;
+mod bench;
 mod c_interface;
 mod camera;
 mod certificate;

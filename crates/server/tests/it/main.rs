@@ -16,3 +16,4 @@ mod returning;
 mod settlement;
 mod sign_in;
 mod site;
+mod timing;
