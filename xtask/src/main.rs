@@ -31,7 +31,8 @@ tasks:
   torture [ARGS]   start the real server on a real database, kill it, freeze it, take its
                    disk and its clock away, and check everything that its clients were told
                    (docs/torture.md). Short: 3 rounds of each scenario, about a minute;
-                   `--long`: 50 rounds; `--help`: all the rest. Needs Linux and a C compiler.
+                   `--long`: 50 rounds; `--postgres`: on PostgreSQL, killed and promoted;
+                   `--help`: all the rest. Needs Linux and a C compiler, or PostgreSQL.
   gadget [--setup] registers that type (USB keyboard) and write (serial line) against a real
                    kernel's USB gadget in QEMU, without KVM: a minute or two after the first
                    build (docs/gadget.md). `--setup` first installs what is missing through

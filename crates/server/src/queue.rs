@@ -162,8 +162,10 @@ async fn run_batch(
         Ok(outcome) => outcome,
         Err(error) => {
             let error = Arc::new(error);
+            let is_open = matches!(*error, StoreError::OutcomeUnknown { .. });
+            let is_final = !is_open || store.fence(writer).await.is_ok();
             for waiting in batch {
-                let reply = after_failure(store, &waiting.request, &error).await;
+                let reply = after_failure(store, &waiting.request, &error, is_final).await;
                 let _ = waiting.reply.send(reply);
             }
             return aftermath;
@@ -189,12 +191,12 @@ async fn run_batch(
 }
 
 /// A commit with an unknown end is looked up by the reference, never guessed. After a failed sync not even that can
-/// be believed.
-async fn after_failure(store: &Store, request: &Request, error: &Arc<StoreError>) -> Reply {
+/// be believed, nor while the commit may still be under way: unless `is_final`.
+async fn after_failure(store: &Store, request: &Request, error: &Arc<StoreError>, is_final: bool) -> Reply {
     if !matches!(**error, StoreError::OutcomeUnknown { .. }) {
         return Err(NoAnswer::Store(error.clone()));
     }
-    let Some(key) = request.idempotency_key().filter(|_| !store.is_halted()) else {
+    let Some(key) = request.idempotency_key().filter(|_| is_final && !store.is_halted()) else {
         return Err(NoAnswer::Store(error.clone()));
     };
     tracing::warn!(%error, "looking up what became of a payment");

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rusqlite::ErrorCode;
+use tokio_postgres::error::SqlState;
 
 use crate::database::{DatabaseError, postgres};
 
@@ -115,8 +116,11 @@ impl StoreError {
         self.source_error().and_then(DatabaseError::sqlite_code)
     }
 
-    /// Somebody else holds the file's lock: nothing was done.
+    /// Somebody else holds the lock of the file, or of a row: nothing was done.
     pub(crate) fn is_locked(&self) -> bool {
+        if let Some(DatabaseError::Postgres(error)) = self.source_error() {
+            return error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
+        }
         matches!(self.sqlite_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
 

@@ -188,15 +188,46 @@ impl Store {
         Ok(None)
     }
 
+    /// Makes what is read from here on the last word on what writer number `writer` has tried to commit. With a lost
+    /// connection the commit may still be under way: on its way through the network, or waiting for the standby, and seen
+    /// by nobody; or the wait was ended, and it is seen without being on the standby. Raising the epoch waits for whoever
+    /// has written the slot's row, keeps out whoever comes later, and reaches the standby behind what was there before.
+    pub async fn fence(&self, writer: usize) -> std::result::Result<(), StoreError> {
+        if !self.is_shared {
+            return Ok(());
+        }
+        let Ledger { writer, holding } = &self.ledgers[writer];
+        let holding = holding.clone();
+        let fence = move |tx: &Transaction<'_>| {
+            let Some(held) = holding.held() else { return Ok(0) };
+            let raised = tx.execute(
+                "update slots
+                 set epoch = epoch + 1
+                 where slot = ?1 and epoch = ?2",
+                params![held.slot, row::stored(held.epoch)],
+            )?;
+            if raised == 1 {
+                // Should the commit fail after all, the next batch finds the slot taken over, and takes one anew.
+                holding.set(Some(Held { epoch: held.epoch + 1, ..held }));
+            }
+            Ok(raised)
+        };
+        match writer.write("slot_fence", fence).await? {
+            1 => Ok(()),
+            _ => Err(StoreError::TakenOver),
+        }
+    }
+
     /// Shows that the owner is alive; to be called a few times a lease. [`StoreError::TakenOver`] if it no longer is
     /// the owner of one of its slots.
     pub async fn renew_slot(&self) -> std::result::Result<(), StoreError> {
         for ledger in &self.ledgers {
-            let held = ledger.holding.held();
+            let holding = ledger.holding.clone();
             let renewed = ledger
                 .writer
                 .write("slot_renew", move |tx| {
-                    let Some(held) = held else { return Ok(0) };
+                    // Looked at in the writer's turn: a fence may have raised the epoch just before.
+                    let Some(held) = holding.held() else { return Ok(0) };
                     tx.execute(
                         "update slots
                          set beat = beat + 1

@@ -163,16 +163,20 @@ impl Torture<'_> {
 
     /// Both are paid at; the same orders are returned through both; one is killed, and comes back.
     async fn two_servers(&mut self, one: Server, load: Load, round: &Round) -> anyhow::Result<Server> {
+        // Its start takes a lease, in which the first would use up what there is to pay.
+        load.stop().await?;
         let other = self.site.start().await.context("a second server beside the first")?;
-        let mut beside = round.load(&other);
-        beside.acknowledged(AFTERWARDS + self.random.below(100)).await?;
+        let (mut load, mut beside) = (round.load(&one), round.load(&other));
+        load.acknowledged(AFTERWARDS + self.random.below(100)).await?;
+        beside.acknowledged(AFTERWARDS).await?;
         self.return_through_both(&one, &other, round).await?;
         one.kill().await?;
         self.recover(Instant::now(), &mut beside).await?;
-        load.stop().await?;
+        (load.stop().await?, beside.stop().await?);
         let back = self.site.start().await.context("the one that was killed")?;
-        let mut load = round.load(&back);
+        let (mut load, mut beside) = (round.load(&back), round.load(&other));
         load.acknowledged(AFTERWARDS).await?;
+        beside.acknowledged(AFTERWARDS).await?;
         (load.stop().await?, beside.stop().await?);
         other.kill().await?;
         Ok(back)
