@@ -56,7 +56,7 @@ const REPETITIONS_SHORT: u32 = 2;
 /// pictures a second.
 ///
 /// The payer's wait runs from the last item, when the payer is asked to pay, until the till says PAID. What is written
-/// into the folder: till.json with every stage of every payment, wait.svg and .png, stages.svg and .png.
+/// into the folder: till.json with every stage of every payment, wait.svg and .png, stages-processing and stages-network.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame bench till --short                      a minute or two
