@@ -56,7 +56,7 @@ const REPETITIONS_SHORT: u32 = 2;
 /// pictures a second.
 ///
 /// The payer's wait runs from the last item, when the payer is asked to pay, until the till says PAID. What is written
-/// into the folder: till.json with every stage of every payment, wait.svg and .png, stages.svg and .png.
+/// into the folder: till.json with every stage of every payment, wait.svg and .png, stages-processing and stages-network.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame bench till --short                      a minute or two
@@ -111,6 +111,7 @@ struct Run {
     jobs: Mutex<Vec<Job>>,
     records: Mutex<Vec<Record>>,
     not_verified: Mutex<Vec<String>>,
+    troubles: Mutex<Vec<String>>,
     bar: ProgressBar,
 }
 
@@ -152,6 +153,7 @@ impl Till {
             jobs: Mutex::new(jobs),
             records: Mutex::default(),
             not_verified: Mutex::default(),
+            troubles: Mutex::default(),
             bar,
         }
     }
@@ -228,11 +230,15 @@ impl Till {
     }
 
     fn report(&self, run: Run) -> anyhow::Result<()> {
+        let troubles = run.troubles.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         let lost = run.not_verified.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         let records = run.records.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
         ensure!(!records.is_empty(), "nobody was ever recognised: {lost:?}");
         let report = Report::new(run.settings, records, run.basket);
         report.tell();
+        for trouble in &troubles {
+            output::note(format_args!("made again, because it did not go through: {trouble}"));
+        }
         let mut document = report.document()?;
         document["run"] = json!({
             "modality": if self.faces.is_some() { "face" } else { "finger" },
@@ -243,6 +249,7 @@ impl Till {
             "optimised": !cfg!(debug_assertions),
             "cores": std::thread::available_parallelism().map_or(0, usize::from),
             "not_recognised": lost.len(),
+            "made_again": troubles,
         });
         if let Some(out) = &self.out {
             let path = out.join("till.json");
@@ -263,12 +270,17 @@ impl Run {
         let drawn = self.settings[setting].draw(&mut Chance::new(seed));
         for tries in 0..TRIES_MAX {
             let name = format!("bench-{number}-{setting}-{}-{repetition}-{tries}", flow as u8);
-            match till.pay(flow, &drawn, &name).await.with_context(|| format!("payment {name}"))? {
-                Ended::Paid(paid) => {
+            match till.pay(flow, &drawn, &name).await {
+                Ok(Ended::Paid(paid)) => {
                     lock(&self.records).push(Record::new(setting, flow, repetition, &drawn, &paid));
                     return Ok(());
                 }
-                Ended::NotVerified(words) => lock(&self.not_verified).push(words),
+                Ok(Ended::NotVerified(words)) => lock(&self.not_verified).push(words),
+                // A disk that does not answer for a second and a half, for example. Told, and made again.
+                Err(error) if tries + 1 < TRIES_MAX => {
+                    lock(&self.troubles).push(format!("{name}: {error:#}"))
+                }
+                Err(error) => return Err(error.context(format!("payment {name}"))),
             }
         }
         Ok(())
