@@ -40,6 +40,7 @@ mod refusal;
 mod register;
 mod simulator;
 mod standing;
+mod store;
 mod terminal;
 mod token;
 mod top_up;

@@ -16,7 +16,7 @@ use selfsame_domain::payment::{
 use selfsame_domain::site::Mode;
 use selfsame_domain::terminal::Purpose as TerminalPurpose;
 use selfsame_store::{
-    ApiKey, Database, NewMerchant, NewTerminal, SeedCode, SeedPayer, Site, Store, StoreError,
+    ApiKey, CopyError, Database, NewMerchant, NewTerminal, SeedCode, SeedPayer, Site, Store, StoreError,
 };
 use tokio::task::JoinSet;
 
@@ -355,4 +355,51 @@ async fn a_database_that_went_away_and_came_back_is_used_again() {
     shared.cluster.start_again().await.expect("it comes back");
     assert!(is_new(&post(&store, 0, vec![charge(1, 1, 1, 5)]).await.expect("it is there again")[0]));
     assert_eq!(balance(&store, 0).await, 995);
+}
+
+async fn export(store: &Store) -> Vec<String> {
+    let (lines, written) = std::sync::mpsc::channel();
+    let sink = move |line: &selfsame_domain::ledger::export::Line| {
+        let _ = lines.send(serde_json::to_string(line)?);
+        Ok(())
+    };
+    store.export_ledger(sink, now()).await.expect("it reads");
+    written.into_iter().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_moves_to_files_and_back_and_nothing_of_it_changes() {
+    let Some((shared, store)) = Shared::start(3, 1_000).await else { return };
+    let charges = (0..60).map(|number| charge(number, number, number, 7)).collect();
+    post_everywhere(std::slice::from_ref(&store), charges).await;
+    store.set_pin(account(0), "hash".to_owned(), "pin_set", now()).await.expect("it is written");
+    let before = export(&store).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = Store::open(&Database::files(folder.path().join("site.db"), folder.path().join("keys.db")));
+    let files = files.expect("it opens");
+    // Nobody was told to stop, and the owner is not told here either: a backup is made beside it.
+    let copied = store.copy_to(&files, |_| {}).await.expect("it is copied");
+    store.copy_keys_to(&files).await.expect("they are copied");
+    let rows = |table| copied.rows.iter().find(|(name, _)| *name == table).map(|(_, rows)| *rows);
+    assert_eq!(
+        (rows("payments"), rows("accounts"), rows("pins"), rows("payment_codes")),
+        (Some(63), Some(3), Some(1), Some(400))
+    );
+    assert_eq!(export(&files).await, before);
+    let again = files.copy_to(&store, |_| {}).await;
+    assert!(matches!(again, Err(CopyError::NotEmpty)));
+    // Back, to another database.
+    let url = shared.cluster.create_database("other").await.expect("a database");
+    let other = Store::open(&Database::postgres(url)).expect("it opens");
+    assert_eq!(files.copy_to(&other, |_| {}).await.expect("it is copied"), copied);
+    assert_eq!(export(&other).await, before);
+    // It lives: its slots are free, and it goes on where it was.
+    other.take_over_slot(Duration::ZERO).await.expect("it is written").expect("nobody owns it");
+    assert!(is_new(&post(&other, 0, vec![charge(100, 100, 100, 7)]).await.expect("it is a writer")[0]));
+    let replayed = post(&other, 1, vec![charge(101, 5, 5, 7)]).await.expect("it is a writer");
+    assert!(matches!(replayed[0], Answer::Done { replayed: true, .. }));
+    audit(&other).await;
+    let empty = shared.cluster.create_database("empty").await.expect("a database");
+    let empty = Store::open(&Database::postgres(empty)).expect("it opens");
+    assert!(matches!(empty.copy_to(&other, |_| {}).await, Err(CopyError::NoSite)));
 }
