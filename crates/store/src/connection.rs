@@ -24,7 +24,7 @@ const READERS: usize = 4;
 /// A connection to either engine.
 pub(crate) enum Connection {
     Sqlite(rusqlite::Connection),
-    Postgres(postgres::Connection),
+    Postgres(Box<postgres::Connection>),
 }
 
 impl Connection {
@@ -230,7 +230,7 @@ pub(crate) fn open_postgres(
     schema: &str,
 ) -> std::result::Result<Connection, StoreError> {
     let connection = postgres::Connection::open(url, purpose, schema);
-    connection.map(Connection::Postgres).map_err(|source| StoreError::Connect { source })
+    connection.map(Box::new).map(Connection::Postgres).map_err(|source| StoreError::Connect { source })
 }
 
 /// Connections that only read.

@@ -847,7 +847,7 @@ export type ProblemCode = "invalid_request" | "wrong_id_kind" | "idempotency_key
 
 /** What is ready. */
 export type Readiness = {
-  /** What an answered payment survives: `local_sync` means it is synced to this machine's disk. */
+  /** What an answered payment survives: `local_sync` means it is synced to the disk of this machine or of its database server, `standby_sync` that a standby has synced it as well. */
   durability: string;
   /** The matcher answers. Without it payments go on, verifications do not. */
   matcher: boolean;

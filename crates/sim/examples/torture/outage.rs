@@ -156,7 +156,8 @@ impl Torture<'_> {
         self.recover(since, &mut beside).await?;
         frozen.thaw()?;
         beside.acknowledged_more(AFTERWARDS).await?;
-        (load.stop().await?, beside.stop().await?);
+        load.stop().await?;
+        beside.stop().await?;
         frozen.kill().await?;
         Ok(other)
     }
@@ -172,12 +173,14 @@ impl Torture<'_> {
         self.return_through_both(&one, &other, round).await?;
         one.kill().await?;
         self.recover(Instant::now(), &mut beside).await?;
-        (load.stop().await?, beside.stop().await?);
+        load.stop().await?;
+        beside.stop().await?;
         let back = self.site.start().await.context("the one that was killed")?;
         let (mut load, mut beside) = (round.load(&back), round.load(&other));
         load.acknowledged(AFTERWARDS).await?;
         beside.acknowledged(AFTERWARDS).await?;
-        (load.stop().await?, beside.stop().await?);
+        load.stop().await?;
+        beside.stop().await?;
         other.kill().await?;
         Ok(back)
     }

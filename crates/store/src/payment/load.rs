@@ -311,10 +311,7 @@ pub(crate) fn load(tx: &Transaction<'_>, held: Held, requests: &[Request], now: 
         None => State { terms: load_terms(tx)?, ..State::new(load_slot(tx, held.slot)?, load_currency(tx)?) },
     };
     state.wallets.extend(
-        known
-            .iter()
-            .flat_map(|known| known.wallets.values().flatten())
-            .map(|found| (found.wallet, found.clone())),
+        known.iter().flat_map(|known| known.wallets.values().flatten()).map(|found| (found.wallet, *found)),
     );
     let source = Source { tx, known };
     let asks_payer =
