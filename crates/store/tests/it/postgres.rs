@@ -101,7 +101,7 @@ impl Shared {
         }
         let cluster = Cluster::start(Options::default()).await.expect("PostgreSQL starts");
         let url = cluster.create_database("site").await.expect("a database");
-        let shared = Self { cluster: cluster, url };
+        let shared = Self { cluster, url };
         let store = shared.open(2);
         let site = Site { mode: Mode::Test, currency: currency() };
         assert!(store.create_site(site, now()).await.expect("it is written"));
@@ -341,7 +341,7 @@ async fn several_servers_that_start_at_once_make_one_schema_and_a_newer_one_is_r
         opened.await.expect("no panic").expect("it opens");
     }
     cluster.query("site", "update selfsame.schema_versions set version = 1000").await.expect("it is written");
-    let refused = open().await.expect("no panic").err().expect("it is refused");
+    let refused = open().await.expect("no panic").expect_err("it is refused");
     assert!(matches!(refused, StoreError::SchemaTooNew { found: 1000, .. }), "{refused}");
 }
 
@@ -349,9 +349,9 @@ async fn several_servers_that_start_at_once_make_one_schema_and_a_newer_one_is_r
 async fn a_database_that_went_away_and_came_back_is_used_again() {
     let Some((mut shared, store)) = Shared::start(1, 1_000).await else { return };
     shared.cluster.kill().await.expect("it dies");
-    let lost = post(&store, 0, vec![charge(1, 1, 1, 5)]).await.err().expect("nobody is there");
+    let lost = post(&store, 0, vec![charge(1, 1, 1, 5)]).await.expect_err("nobody is there");
     assert!(lost.is_temporary(), "{lost}");
-    assert!(store.account(account(0)).await.err().expect("nobody is there").is_temporary());
+    assert!(store.account(account(0)).await.expect_err("nobody is there").is_temporary());
     shared.cluster.start_again().await.expect("it comes back");
     assert!(is_new(&post(&store, 0, vec![charge(1, 1, 1, 5)]).await.expect("it is there again")[0]));
     assert_eq!(balance(&store, 0).await, 995);
