@@ -119,6 +119,14 @@ await test('till: sign in and connect the terminal', async () => {
   await page.keyboard.type(asking.code);
   await page.keyboard.press('Enter');
   await page.getByText('Connected with').waitFor();
+  // Where there is a camera, too, faces are asked for until somebody chooses.
+  if (site.photos) {
+    const finger = page.getByLabel('a finger');
+    await finger.waitFor();
+    await till.tabTo('radio');
+    await page.keyboard.press('ArrowDown');
+    await until('a finger is asked for', () => finger.isChecked());
+  }
   await page.keyboard.press('Escape');
   await page.getByRole('button', { name: 'Terminal ready' }).waitFor();
 });
