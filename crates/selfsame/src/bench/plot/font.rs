@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use super::{Anchor, Point};
 
-/// Outlines, made from a font once; its head says from which and under which terms.
+/// Outlines of strokes that were drawn for this; its head says how.
 const OUTLINES: &str = include_str!("outlines.txt");
 
 /// Units of the outlines in an em.
