@@ -14,6 +14,8 @@ use crate::site::Site;
 
 /// Names of the files of a backup.
 const SITE_FILE: &str = "site.db";
+/// SQLite's log beside the file of a site that is, or was, in use.
+const SITE_LOG: &str = "site.db-wal";
 const KEYS_FILE: &str = "keys.db";
 
 /// Move a site's data to another database
@@ -184,8 +186,10 @@ impl Backup {
             make_folder(folder)?;
             let target = open(&Database::files(aside.path().join(SITE_FILE), folder.join(KEYS_FILE)))?;
             keys = Some(source.copy_keys_to(&target).await?.total());
+            target.seal().await.context("failed to finish the file of the keys")?;
         }
         let audit = target.audit_ledger().await?;
+        target.seal().await.context("failed to finish the file of the backup")?;
         if self.json {
             return output::json(
                 &json!({ "rows": copied.total(), "subject_keys": keys, "heads": heads(&audit) }),
@@ -206,6 +210,10 @@ impl RestoreCheck {
                 .with_context(|| format!("failed to read `{}`", from.display()))
         };
         bring(&self.folder, SITE_FILE)?;
+        // A backup of ours has none. A folder that was copied by other means may, and is not whole without it.
+        if self.folder.join(SITE_LOG).exists() {
+            bring(&self.folder, SITE_LOG)?;
+        }
         if let Some(keys) = &self.keys {
             bring(keys, KEYS_FILE)?;
         }

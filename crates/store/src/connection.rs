@@ -112,6 +112,22 @@ impl Writer {
         self.faults.clone()
     }
 
+    /// Puts everything into SQLite's one file, so that the file alone is the database. Nobody may read it meanwhile.
+    pub(crate) async fn seal(&self) -> std::result::Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let sealed = match connection {
+                Connection::Sqlite(connection) => sqlite::seal(connection),
+                Connection::Postgres(_) => Ok(()),
+            };
+            let _ = reply.send(sealed);
+            After::Good
+        });
+        self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+        let sealed = answer.await.map_err(|_| StoreError::Closed)?;
+        sealed.map_err(|source| StoreError::RolledBack { transaction: "file_seal", source })
+    }
+
     /// Runs a named transaction; it is committed when `work` succeeds and rolled back otherwise. A caller that runs out
     /// of patience is told whether it had begun; if not, it never will.
     pub(crate) async fn write<T, F>(

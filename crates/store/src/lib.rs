@@ -208,6 +208,19 @@ impl Store {
         self.writer.is_halted()
     }
 
+    /// Ends it so that its two files alone are its data, with no log or journal beside them, as a backup has to be.
+    /// PostgreSQL needs no such thing.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written, or somebody else has it open.
+    pub async fn seal(self) -> Result<(), StoreError> {
+        // Connections that read hold the log open.
+        drop(self.readers);
+        self.writer.seal().await?;
+        self.keys.seal().await
+    }
+
     /// Failures to come, for tests.
     #[cfg(feature = "faults")]
     pub fn faults(&self) -> &Faults {

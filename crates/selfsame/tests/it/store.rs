@@ -33,6 +33,12 @@ fn name(path: &Path) -> &str {
     path.to_str().expect("a path of text")
 }
 
+fn files(folder: &Path) -> Vec<String> {
+    let entries =
+        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    entries.map(|name| name.into_string().expect("a name of text")).collect()
+}
+
 #[test]
 fn a_site_is_backed_up_looked_at_and_restored() {
     let folder = TempDir::new().expect("a temporary folder");
@@ -42,7 +48,8 @@ fn a_site_is_backed_up_looked_at_and_restored() {
     assert!(before.contains("there is no site"), "{before}");
     done(&selfsame(&site, &["init", "--test"]));
     done(&selfsame(&site, &["backup", "--to", name(&backup), "--keys-to", name(&keys)]));
-    assert!(backup.join("site.db").exists() && !backup.join("keys.db").exists(), "the keys are apart");
+    assert_eq!(files(&backup), ["site.db"], "one file, with no log beside it, and the keys apart");
+    assert_eq!(files(&keys), ["keys.db"]);
     let again = refused(&selfsame(&site, &["backup", "--to", name(&backup)]));
     assert!(again.contains("backup"), "nothing is overwritten: {again}");
     let found = done(&selfsame(&site, &["restore-check", name(&backup), "--keys", name(&keys)]));

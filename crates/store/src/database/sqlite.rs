@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::database::DatabaseError;
 use crate::error::StoreError;
 
 /// How long a connection waits for a lock. Only a backup program can hold one against us.
@@ -47,6 +48,18 @@ pub(crate) fn open_keys(path: &Path) -> Result<Connection, StoreError> {
         path,
         "pragma journal_mode = truncate; pragma synchronous = full; pragma secure_delete = on;",
     )
+}
+
+/// Writes the log beside the file into it and goes on without one. A process that ends is not enough for that: it may stop
+/// in the middle of it, and then the log is needed to read the file.
+pub(crate) fn seal(connection: &Connection) -> Result<(), DatabaseError> {
+    let mode: String = connection.query_row("pragma journal_mode = delete", [], |row| row.get(0))?;
+    // Where somebody else has the file open, SQLite leaves the mode as it is and says so.
+    if mode == "delete" {
+        Ok(())
+    } else {
+        Err(DatabaseError::Sink(std::io::Error::other("the file is in use")))
+    }
 }
 
 /// For reading only.
