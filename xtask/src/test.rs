@@ -70,8 +70,13 @@ fn build_pages(steps: &mut Steps) -> Result<bool> {
     }
 }
 
-/// The tests over HTTP that are run on PostgreSQL as well: all but those about SQLite's own failures.
-const ON_POSTGRES: &str = "package(selfsame-server) & kind(test) & !test(/^(crash|failure)::/)";
+/// The tests over HTTP that are run on PostgreSQL as well: all of the server's but those about SQLite's own failures, and of
+/// the executable's those that pay, with the real matcher, but not those that look into the files.
+const ON_POSTGRES: &str = "\
+    (package(selfsame-server) & kind(test) & !test(/^(crash|failure)::/)) \
+    | (package(selfsame) & kind(test) & test(/^(account|authentication|consent|enrolment|ledger|payment|payment_code|\
+pin_verification|race|refusal|terminal|top_up|verification)::/) \
+    - test(/destroys_the_templates_and_their_key|^payment_code::a_site_does_not_start/))";
 
 fn has_nextest() -> bool {
     let mut nextest = cargo();

@@ -9,6 +9,7 @@ mod guard;
 mod processes;
 mod programs;
 mod proxy;
+mod shared;
 mod standby;
 mod template;
 
@@ -16,4 +17,5 @@ pub use cluster::{Cluster, Options};
 pub use error::ClusterError;
 pub use programs::is_installed_or_skip;
 pub use proxy::{Proxy, Toward};
+pub use shared::SharedDatabase;
 pub use standby::Replication;

@@ -40,13 +40,7 @@ async fn several_presses_of_one_finger_become_templates_in_use() {
     let payer = consenting(&site, 1).await;
     let enrolled = site.enrol(&payer, SensorGrade::Simulated).await;
     assert_eq!((enrolled.state, enrolled.templates, enrolled.nonce), (EnrolmentState::Active, 3, None));
-    let sealed: Vec<Vec<u8>> = {
-        let database = site.database();
-        let mut statement = database.prepare("select sealed from templates").expect("a query");
-        let rows = statement.query_map([], |row| row.get(0)).expect("a query");
-        rows.collect::<Result<_, _>>().expect("bytes")
-    };
-    assert_eq!(sealed.len(), 3);
+    assert_eq!(site.count("templates"), 3);
     // Enrolling the same finger of the same person again replaces its templates.
     site.enrol(&payer, SensorGrade::Simulated).await;
     assert_eq!(site.count("templates"), 3);
@@ -85,14 +79,7 @@ async fn presses_of_different_fingers_are_refused() {
     let refused = submit(&site.desk, &opened, &mixed).await.refused(422, "sample_rejected");
     assert_eq!(text(&refused, "detail"), "sample 3: different_finger");
     assert_eq!(site.count("templates"), 0);
-    assert_eq!(
-        site.keys_database().query_row(
-            "select count(*) from subject_keys where purpose = 'template'",
-            [],
-            |row| row.get::<_, i64>(0)
-        ),
-        Ok(0)
-    );
+    assert_eq!(site.count_keys("subject_keys where purpose = 'template'"), 0);
     // The enrolment stays open for the right ones.
     site.enrol(&payer, SensorGrade::Simulated).await;
 }

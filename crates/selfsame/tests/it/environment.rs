@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::caller::Caller;
 use crate::payer::charge_body;
-use crate::site::{Setup, TestSite, any_port, eur, new_clock, new_site, server_config};
+use crate::site::{Setup, TestSite, any_port, eur, files, new_clock, new_site, server_config};
 
 fn chain_text(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -35,7 +35,7 @@ async fn a_database_path_that_cannot_be_is_named() {
     let file = folder.path().join("file");
     std::fs::write(&file, b"no folder").expect("writable");
     let clock = new_clock();
-    let mut config = server_config(folder.path(), &Setup::default(), any_port());
+    let mut config = server_config(folder.path(), files(folder.path()), &Setup::default(), any_port());
     config.database = Database::files(file.join("site.db"), folder.path().join("keys.db"));
     let named = |error: &dyn std::error::Error| {
         let text = chain_text(error);
@@ -50,7 +50,7 @@ async fn a_database_path_that_cannot_be_is_named() {
     };
     named(&error);
     // What is no database is not taken for one, and not overwritten.
-    let mut config = server_config(folder.path(), &Setup::default(), any_port());
+    let mut config = server_config(folder.path(), files(folder.path()), &Setup::default(), any_port());
     config.database = Database::files(&file, folder.path().join("keys.db"));
     let long = "no database ".repeat(100);
     std::fs::write(&file, &long).expect("writable");
@@ -63,7 +63,7 @@ async fn a_database_path_that_cannot_be_is_named() {
 async fn a_folder_without_a_site_starts_no_server_and_a_site_is_made_once() {
     let folder = TempDir::new().expect("a temporary folder");
     let clock = new_clock();
-    let config = || server_config(folder.path(), &Setup::default(), any_port());
+    let config = || server_config(folder.path(), files(folder.path()), &Setup::default(), any_port());
     let bound = Server::bind(config(), clock.clone()).await;
     assert!(matches!(bound, Err(ServerError::NoSite(_))));
     create_site(&config().database, new_site(Mode::Test), clock.now()).await.expect("a new site");
@@ -78,7 +78,7 @@ async fn a_port_or_socket_in_use_is_named() {
     let site = TestSite::start().await;
     let folder = TempDir::new().expect("a temporary folder");
     let clock = new_clock();
-    let config = server_config(folder.path(), &Setup::default(), site.address);
+    let config = server_config(folder.path(), files(folder.path()), &Setup::default(), site.address);
     create_site(&config.database, new_site(Mode::Test), clock.now()).await.expect("a new site");
     let bound = Server::bind(config, clock).await;
     let Err(error @ ServerError::Listen { .. }) = bound else { panic!("two servers on one port") };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
+use selfsame_cluster::{ClusterError, SharedDatabase};
 use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
 use selfsame_domain::site::Mode;
@@ -104,11 +105,39 @@ fn matcher_config(folder: &Path, face_pack: Option<&str>) -> selfsame_matcher::C
     }
 }
 
-/// The server's settings for a site in this folder.
-pub fn server_config(folder: &Path, setup: &Setup, listen: SocketAddr) -> Config {
+/// Two files in this folder.
+pub fn files(folder: &Path) -> Database {
+    Database::files(folder.join("site.db"), folder.join("keys.db"))
+}
+
+/// Where the site of a folder is: in files, or, with `SELFSAME_TEST_ENGINE=postgres`, in a database of its own.
+/// `cargo xtask test` runs these tests with both.
+async fn database(folder: &Path) -> Database {
+    match shared_database(folder).await {
+        // With one slot, as on SQLite: these tests look at sequences.
+        Some(database) => Database::Postgres { url: database.url(), writers: 1 },
+        None => files(folder),
+    }
+}
+
+async fn shared_database(folder: &Path) -> Option<SharedDatabase> {
+    SharedDatabase::of(folder).await.expect("PostgreSQL starts")
+}
+
+/// Runs one command at the folder's database on PostgreSQL, if it is there, in the middle of a test.
+fn query(folder: &Path, sql: &str) -> Option<Result<String, ClusterError>> {
+    let query = async {
+        let database = shared_database(folder).await?;
+        Some(database.query(&format!("set search_path = selfsame, selfsame_keys; {sql}")).await)
+    };
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(query))
+}
+
+/// The server's settings for a site in this database.
+pub fn server_config(folder: &Path, database: Database, setup: &Setup, listen: SocketAddr) -> Config {
     Config {
         listen,
-        database: Database::files(folder.join("site.db"), folder.join("keys.db")),
+        database,
         matcher_socket: folder.join("matcher.sock"),
         secrets: Secrets {
             code_pepper: Zeroizing::new([1; 32]),
@@ -184,7 +213,7 @@ impl TestSite {
     /// In a folder that somebody else looks after.
     pub async fn start_in(folder: PathBuf, setup: Setup) -> Self {
         let clock = new_clock();
-        let config = server_config(&folder, &setup, any_port());
+        let config = server_config(&folder, database(&folder).await, &setup, any_port());
         let created = create_site(&config.database, new_site(setup.mode), clock.now());
         let created = created.await.expect("a new site");
         let matcher = start_matcher(&folder, setup.face_pack).await;
@@ -260,14 +289,15 @@ impl TestSite {
     pub async fn restart_server(&self) {
         let server = self.server.lock().expect("no test panics with it").take();
         server.expect("it runs").stop().await;
-        let config = server_config(&self.folder, &self.setup, self.address);
+        let database = database(&self.folder).await;
+        let config = server_config(&self.folder, database, &self.setup, self.address);
         let server = Server::bind(config, self.clock.clone()).await.expect("the server starts again");
         *self.server.lock().expect("no test panics with it") = Some(serve(server));
     }
 
     /// A second server on the same files, which takes the first one for gone.
     pub async fn start_second_server(&self) -> String {
-        let config = server_config(&self.folder, &self.setup, any_port());
+        let config = server_config(&self.folder, files(&self.folder), &self.setup, any_port());
         // In place of a lease in which the first one is frozen. A beat of it may come in between.
         let store = Store::open(&config.database).expect("the files open");
         while store.take_over_slot(Duration::ZERO).await.expect("it is written").is_none() {}
@@ -331,8 +361,8 @@ impl TestSite {
         self.operator.post("/v1/top-ups", &unknown).await.refused(404, "not_found");
     }
 
-    /// The site's database, beside the server.
-    pub fn database(&self) -> Connection {
+    /// The site's file, beside the server.
+    fn database(&self) -> Connection {
         let database = Connection::open(self.folder.join("site.db")).expect("the database opens");
         database.busy_timeout(PATIENCE).expect("a setting");
         database
@@ -342,19 +372,73 @@ impl TestSite {
         Connection::open(self.folder.join("keys.db")).expect("the database opens")
     }
 
-    /// Changes the database behind the server's back.
+    /// Changes the database behind the server's back, with an `insert`, `update` or `delete`. Answers the number of rows,
+    /// or why the database refuses.
+    pub fn try_sql(&self, statement: &str) -> Result<usize, String> {
+        let counting = format!("with changed as ({statement} returning 1) select count(*) from changed");
+        match query(&self.folder, &counting) {
+            Some(changed) => {
+                changed.map_err(|error| error.to_string()).map(|count| count.parse().expect("a number"))
+            }
+            None => self.database().execute(statement, []).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// The same, of a statement that the database takes.
     pub fn sql(&self, statement: &str) -> usize {
-        self.database().execute(statement, []).expect("the statement is right")
+        self.try_sql(statement).expect("the statement is right")
+    }
+
+    /// The one value that a query answers, as text.
+    pub fn value(&self, select: &str) -> String {
+        match query(&self.folder, select) {
+            Some(value) => value.expect("the query is right"),
+            None => value_in(&self.database(), select),
+        }
     }
 
     pub fn count(&self, from_where: &str) -> i64 {
-        count(&self.database(), from_where)
+        let counted = self.value(&format!("select cast(count(*) as text) from {from_where}"));
+        counted.parse().expect("a number")
     }
 
-    /// Every row of every table in both files, to compare before and after.
+    /// The same of the subject keys.
+    pub fn count_keys(&self, from_where: &str) -> i64 {
+        let select = format!("select cast(count(*) as text) from {from_where}");
+        let counted = match query(&self.folder, &select) {
+            Some(counted) => counted.expect("the query is right"),
+            None => value_in(&self.keys_database(), &select),
+        };
+        counted.parse().expect("a number")
+    }
+
+    /// Every row of every table of the site and of its keys, to compare before and after. A server's beats count for
+    /// nothing.
     pub fn content(&self) -> BTreeMap<String, Vec<String>> {
-        let mut content = dump(&self.database());
-        content.extend(dump(&self.keys_database()));
+        let tables = "select table_name
+             from information_schema.tables
+             where table_schema like 'selfsame%' and table_name <> 'schema_versions'";
+        let Some(tables) = query(&self.folder, tables) else {
+            let mut content = dump(&self.database());
+            content.extend(dump(&self.keys_database()));
+            return content;
+        };
+        let tables = tables.expect("the query is right");
+        let rows = |table: &str| {
+            let found = match table {
+                "slots" => "(slot, epoch, sequence, hash, held)",
+                _ => "found",
+            };
+            format!("select '{table} ' || cast({found} as text) from {table} as found order by 1;")
+        };
+        let rows: String = tables.lines().map(rows).collect();
+        let rows = query(&self.folder, &rows).expect("it is on PostgreSQL").expect("the query is right");
+        let mut content: BTreeMap<_, _> =
+            tables.lines().map(|table| (table.to_owned(), Vec::new())).collect();
+        for row in rows.lines() {
+            let (table, row) = row.split_once(' ').expect("a row begins with its table");
+            content.get_mut(table).expect("its table is there").push(row.to_owned());
+        }
         content
     }
 
@@ -371,9 +455,8 @@ impl TestSite {
     }
 }
 
-pub fn count(database: &Connection, from_where: &str) -> i64 {
-    let sql = format!("select count(*) from {from_where}");
-    database.query_row(&sql, [], |row| row.get(0)).expect("the query is right")
+fn value_in(database: &Connection, select: &str) -> String {
+    database.query_row(select, [], |row| row.get(0)).expect("the query is right")
 }
 
 fn dump(database: &Connection) -> BTreeMap<String, Vec<String>> {
@@ -381,8 +464,9 @@ fn dump(database: &Connection) -> BTreeMap<String, Vec<String>> {
     let mut statement = database.prepare(sql).expect("a query");
     let tables = statement.query_map([], |row| row.get::<_, String>(0)).expect("a query");
     let rows = |table: &String| {
+        let columns = if table == "slots" { "slot, epoch, sequence, hash, held" } else { "*" };
         let mut statement =
-            database.prepare(&format!("select * from {table} order by 1, 2")).expect("a query");
+            database.prepare(&format!("select {columns} from {table} order by 1, 2")).expect("a query");
         let columns = statement.column_count();
         let row = |row: &rusqlite::Row<'_>| {
             let cells =

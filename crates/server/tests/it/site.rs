@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use selfsame_api::client::{Client, ClientError, Credentials, DeviceKey};
-use selfsame_cluster::{Cluster, Options};
+use selfsame_cluster::SharedDatabase;
 use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::clock::{AdvancingClock, Clock, SystemClock};
 use selfsame_domain::envelope::KeyEncryptionKey;
@@ -26,7 +26,6 @@ use selfsame_store::{Database, Lookup, NewDeviceKey, NewVerification, Store, Ter
 use serde::Serialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 use zeroize::Zeroizing;
 
@@ -125,28 +124,12 @@ pub(crate) fn noon() -> TestClock {
 /// Where the site of a folder is: in files, or, with `SELFSAME_TEST_ENGINE=postgres`, in a database of its own.
 /// `cargo xtask test` runs these tests with both.
 pub(crate) async fn database(folder: &Path) -> Database {
-    static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
-    if std::env::var_os("SELFSAME_TEST_ENGINE").is_none_or(|engine| engine != "postgres") {
-        return Database::files(folder.join("site.db"), folder.join("keys.db"));
+    match SharedDatabase::of(folder).await.unwrap() {
+        // With one slot, as on SQLite: these tests look at sequences. Several are tried in `crates/store/tests` and in the
+        // torture.
+        Some(database) => Database::Postgres { url: database.url(), writers: 1 },
+        None => Database::files(folder.join("site.db"), folder.join("keys.db")),
     }
-    let named = folder.join("database.url");
-    if let Ok(url) = std::fs::read_to_string(&named) {
-        return one_writer(url);
-    }
-    let start = async || {
-        // Durable, because the store takes nothing else.
-        Cluster::start(Options::default()).await.unwrap()
-    };
-    let cluster = CLUSTER.get_or_init(start).await;
-    let name = format!("site_{:016x}", u64::from_be_bytes(random()));
-    let url = cluster.create_database(&name).await.unwrap();
-    std::fs::write(named, &url).unwrap();
-    one_writer(url)
-}
-
-/// With one slot, as on SQLite: these tests look at sequences. Several are tried in `crates/store/tests` and in the torture.
-fn one_writer(url: String) -> Database {
-    Database::Postgres { url, writers: 1 }
 }
 
 async fn config(folder: &Path, listen: SocketAddr) -> Config {
