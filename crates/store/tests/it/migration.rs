@@ -85,6 +85,10 @@ async fn a_site_of_the_first_version_is_brought_up_to_date_with_all_that_it_hold
          values ('{id}', 'a', zeroblob(32), 'active', zeroblob(40), 0, 'test');
          insert into limits (layer, subject, payment_minor_max, categories_blocked, updated_at, updated_by)
          values ('grade', 'finger', 700, '', 0, 'test'), ('grade', 'rgb', 900, '', 0, 'test');
+         insert into payments (slot, sequence, payment_id, leg, kind, state, debit, credit, amount_minor, currency, caller,
+             reference, code_id, verification_id, created_at, hash)
+         values (0, 1, 'pay_1', 0, 'charge', 'posted', 'wal_1', 'mch_1', 7, 'EUR', 'mch_1', 'o1', 'code_1', 'ver_1', 3,
+             zeroblob(32));
          insert into payment_timings (payment_id, stage, duration_us)
          values ('pay_1', 'queue', 7), ('pay_1', 'commit', 4000), ('pay_2', 'load', 0)"
     );
@@ -108,6 +112,10 @@ async fn a_site_of_the_first_version_is_brought_up_to_date_with_all_that_it_hold
     };
     assert_eq!(timings("pay_1"), [(Stage::Queue, 7), (Stage::Commit, 4_000)]);
     assert_eq!(timings("pay_2"), [(Stage::Load, 0)]);
+    let database = Connection::open(files.site()).expect("the file opens");
+    let sql = "select payment_id || ' ' || amount_minor || ' ' || code_id || ' ' || created_at from payments where parent_id is null";
+    let payments: String = database.query_row(sql, [], |row| row.get(0)).expect("its row");
+    assert_eq!(payments, "pay_1 7 code_1 3");
     let fresh = Files::new();
     drop(fresh.open());
     assert_eq!(tables(&files.site()), tables(&fresh.site()));
