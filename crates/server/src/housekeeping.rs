@@ -32,7 +32,7 @@ pub(crate) async fn keep_slots(store: Arc<Store>) {
         match store.renew_slot().await {
             Ok(()) => {}
             Err(StoreError::TakenOver) if store.is_shared() => {
-                tracing::warn!("another server has taken a slot over, as if this one had been gone");
+                tracing::warn!("another server took this one for gone, and freed a slot of it");
                 if let Err(error) = store.take_over_slot(LEASE).await {
                     tracing::warn!(%error, "no other slot was taken");
                 }
@@ -43,6 +43,20 @@ pub(crate) async fn keep_slots(store: Arc<Store>) {
             }
             // A disk that is full or away may come back before somebody else takes over.
             Err(error) => tracing::warn!(%error, "the lease of the ledger was not renewed"),
+        }
+    }
+}
+
+/// Where several servers write: frees what those have left behind that died, until the server ends.
+pub(crate) async fn free_slots(store: Arc<Store>) {
+    loop {
+        match store.free_silent_slots(LEASE).await {
+            Ok(0) => {}
+            Ok(freed) => tracing::warn!(freed, "a server is gone without a word; its slots are free"),
+            Err(error) => {
+                tracing::warn!(%error, "the slots of other servers were not looked at");
+                tokio::time::sleep(LEASE).await;
+            }
         }
     }
 }

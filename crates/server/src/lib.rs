@@ -293,6 +293,9 @@ impl Server {
         background.spawn(housekeeping::run(self.app.clone(), self.anchoring));
         let (store, app) = (self.app.store.clone(), self.app.clone());
         background.spawn(housekeeping::keep_slots(store.clone()));
+        if store.is_shared() {
+            background.spawn(housekeeping::free_slots(store.clone()));
+        }
         let (router, _) = routes().split_for_parts();
         let router = router.merge(pages(&self.app.config.terminals));
         let router = selfsame_api::serve::with_fallbacks(router)
@@ -322,7 +325,7 @@ impl Server {
     }
 }
 
-/// Takes slots of the ledger over, on an embedded database as soon as no other server of this site is alive.
+/// Takes slots of the ledger: on an embedded database as soon as no other server of this site is alive, else at once.
 async fn own_slots(store: &Store) -> Result<(), StoreError> {
     let mut told = false;
     while store.take_over_slot(LEASE).await?.is_none() {

@@ -1,11 +1,11 @@
 //! Slots: which process writes which stream of the ledger, and how another one takes over.
 //!
 //! An embedded database has one slot and one writer. On PostgreSQL every server leases slots of its own, one for each
-//! of its writers; a server that starts takes those that nobody holds, then those whose owner is gone, and else makes
-//! new ones.
+//! of its writers; a server that starts takes those that nobody holds, and else makes new ones, so that it waits for no
+//! one (ADR 0037). Those of an owner that is gone are freed by whoever lives.
 //!
 //! The lease is measured by whoever waits for it: an owner that has not moved the slot's row for a whole [`LEASE`] of
-//! the newcomer's own waiting is taken for gone. No two clocks are compared, so no clock that jumps ends a lease or
+//! the other's own waiting is taken for gone. No two clocks are compared, so no clock that jumps ends a lease or
 //! prolongs it. The lease only spares two living servers from fighting; what keeps a stale one from writing is the
 //! epoch, which every transaction of an owner looks at and every row is selected by.
 
@@ -16,7 +16,7 @@ use selfsame_domain::ledger::CHAIN_START;
 use selfsame_domain::payment::Slot;
 
 use crate::connection::Writer;
-use crate::database::{Result, Row, Transaction, params};
+use crate::database::{Optional, Result, Row, Transaction, params};
 use crate::error::StoreError;
 use crate::{Store, row};
 
@@ -24,7 +24,7 @@ use crate::{Store, row};
 pub(crate) const SLOT: u32 = 0;
 
 /// Slots of a site. Each costs readers of the stream a cursor; eight servers with two writers each are far beyond what
-/// one PostgreSQL commits.
+/// one PostgreSQL commits. A server that dies again and again within one lease uses some up until they are freed.
 const SLOTS_MAX: usize = 16;
 
 /// How long an owner may be silent before another server may take over. Longer than the two seconds in which tills
@@ -67,6 +67,13 @@ struct Sight {
     sequence: u64,
     beat: u64,
     held: bool,
+}
+
+impl Sight {
+    /// Whether this is what we hold.
+    fn is(&self, held: Held) -> bool {
+        (self.slot, self.epoch) == (held.slot, held.epoch)
+    }
 }
 
 pub(crate) fn read_slot(found: &Row<'_>) -> Result<Slot> {
@@ -141,22 +148,30 @@ impl Store {
         self.ledgers.len()
     }
 
-    /// Takes over a slot for every writer: raises its epoch, so that an earlier owner that is still around writes
-    /// nothing more. A slot that was not released is watched for `lease` first. Answers the epoch of the first one, or
-    /// `None` if every owner is alive and there is no room for more slots; nothing was changed then, and whoever can
-    /// wait asks again.
+    /// Takes a slot for every writer that owns none: raises its epoch, so that an earlier owner that is still around
+    /// writes nothing more. Slots that nobody holds come first, then new ones. Where there is no room for those, as on an
+    /// embedded database, slots that were not released are watched for `lease`, and taken if they stood still. Answers
+    /// the epoch of the first one, or `None` if every owner is alive; nothing was changed then, and whoever can wait asks
+    /// again.
     pub async fn take_over_slot(&self, lease: Duration) -> std::result::Result<Option<u64>, StoreError> {
-        // Whatever we owned before, from here on we do not.
-        self.ledgers.iter().for_each(|ledger| ledger.holding.set(None));
         let mut seen = self.sights().await?;
+        let is_ours = |ledger: &&Ledger| {
+            let held = ledger.holding.held();
+            held.is_some_and(|held| seen.iter().any(|sight| sight.is(held)))
+        };
+        let without: Vec<&Ledger> = self.ledgers.iter().filter(|ledger| !is_ours(ledger)).collect();
+        without.iter().for_each(|ledger| ledger.holding.set(None));
         let free = seen.iter().filter(|sight| !sight.held).count();
-        if free < self.ledgers.len() && seen.iter().any(|sight| sight.held) {
+        let room = if self.is_shared { SLOTS_MAX.saturating_sub(seen.len()) } else { 0 };
+        if free + room >= without.len() {
+            seen.retain(|sight| !sight.held);
+        } else {
+            seen.retain(|sight| !self.holds(sight));
+            seen.sort_by_key(|sight| (sight.held, sight.slot));
             tokio::time::sleep(lease).await;
         }
-        seen.sort_by_key(|sight| (sight.held, sight.slot));
         let mut candidates = seen.into_iter();
-        let mut first = None;
-        for ledger in &self.ledgers {
+        for ledger in without {
             let held = loop {
                 match candidates.next() {
                     Some(sight) => {
@@ -168,9 +183,26 @@ impl Store {
                 }
             };
             ledger.holding.set(held);
-            first = first.or(held.map(|held| held.epoch));
         }
-        Ok(first)
+        Ok(self.ledgers.iter().find_map(|ledger| ledger.holding.held()).map(|held| held.epoch))
+    }
+
+    fn holds(&self, sight: &Sight) -> bool {
+        self.ledgers.iter().filter_map(|ledger| ledger.holding.held()).any(|held| sight.is(held))
+    }
+
+    /// Frees the slots of owners that do not show themselves for `lease`, which this waits, so that whoever starts next
+    /// finds them free. Answers how many. Only where several servers write.
+    pub async fn free_silent_slots(&self, lease: Duration) -> std::result::Result<usize, StoreError> {
+        let before = self.sights().await?;
+        tokio::time::sleep(lease).await;
+        let mut freed = 0;
+        for sight in self.sights().await? {
+            if sight.held && before.contains(&sight) && !self.holds(&sight) {
+                freed += free(&self.writer, sight).await?;
+            }
+        }
+        Ok(freed)
     }
 
     /// A slot more, where several writers are possible and there is room.
@@ -265,8 +297,7 @@ impl Store {
     /// Whether this process still owns a slot for every writer that has had one.
     pub async fn owns_slot(&self) -> std::result::Result<bool, StoreError> {
         let seen = self.sights().await?;
-        let owned =
-            |held: Held| seen.iter().any(|sight| (sight.slot, sight.epoch) == (held.slot, held.epoch));
+        let owned = |held: Held| seen.iter().any(|sight| sight.is(held));
         let mut held = self.ledgers.iter().filter_map(|ledger| ledger.holding.held()).peekable();
         Ok(held.peek().is_some() && held.all(owned))
     }
@@ -296,4 +327,43 @@ async fn take(writer: &Writer, seen: Sight) -> std::result::Result<Option<Held>,
         taken => taken?,
     };
     Ok(taken.then_some(Held { slot: seen.slot, epoch: seen.epoch + 1 }))
+}
+
+/// Frees a slot, if it is as it was seen and nobody is in the middle of writing to it. Answers how many were freed.
+async fn free(writer: &Writer, seen: Sight) -> std::result::Result<usize, StoreError> {
+    let freed = writer
+        .write("slot_free", move |tx| {
+            // Without waiting: whoever holds the row may be frozen, and other work stands behind this.
+            let is_still = tx
+                .prepare_cached(
+                    "select slot
+                     from slots
+                     where slot = ?1 and epoch = ?2 and sequence = ?3 and beat = ?4
+                     for update nowait",
+                )?
+                .query_row(
+                    params![
+                        seen.slot,
+                        row::stored(seen.epoch),
+                        row::stored(seen.sequence),
+                        row::stored(seen.beat)
+                    ],
+                    |found| found.get::<i64>(0),
+                )
+                .optional()?;
+            if is_still.is_none() {
+                return Ok(0);
+            }
+            tx.execute(
+                "update slots
+                 set epoch = epoch + 1, held = 0
+                 where slot = ?1",
+                params![seen.slot],
+            )
+        })
+        .await;
+    match freed {
+        Err(error) if error.is_locked() => Ok(0),
+        freed => freed,
+    }
 }

@@ -7,6 +7,7 @@ use anyhow::Context;
 use selfsame_api::client::Client;
 use selfsame_cluster::Replication;
 use selfsame_sim::journal::{Ask, Told};
+use selfsame_store::LEASE;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -17,6 +18,10 @@ use crate::site::{PATIENCE, PAUSE, Server, until};
 
 /// Commits of a round that are cut off from their answers.
 const COMMITS_CUT: u64 = 10;
+
+/// By when an owner that lives has freed the slots of one that is silent: it watches them for a whole lease, again and
+/// again.
+const FREED: Duration = LEASE.saturating_mul(2).saturating_add(Duration::from_secs(1));
 
 /// Clients of a storm.
 const STORM: usize = 300;
@@ -119,14 +124,21 @@ impl Torture<'_> {
         let mut load = round.load(&owner);
         self.recover(frozen, &mut load).await?;
         load.stop().await?;
-        let taken = rows(&owner.callers).await?;
+        // The owner of other slots frees those of the frozen one, and the next server that starts takes them.
+        tokio::time::sleep(FREED).await;
+        let before = rows(&owner.callers).await?;
+        let next = self.site.start().await?;
+        let mut load = round.load(&next);
+        load.acknowledged(AFTERWARDS).await?;
+        load.stop().await?;
+        let taken = rows(&next.callers).await?;
         let taken: BTreeMap<u64, u64> =
-            taken.into_iter().filter(|(slot, rows)| held.get(slot) != Some(rows)).collect();
+            taken.into_iter().filter(|(slot, rows)| before.get(slot) != Some(rows)).collect();
         if !taken.keys().all(|slot| held.get(slot).is_some_and(|rows| *rows > 0)) {
             self.tally.broken.push(format!("slots {taken:?} were not taken over from {held:?}"));
         }
         stale.thaw()?;
-        // It may take slots of its own and go on; what it had when it was frozen belongs to the other one.
+        // It may take slots of its own and go on; what it had when it was frozen belongs to another one.
         late.answered(DURING).await?;
         late.stop().await?;
         let afterwards = rows(&owner.callers).await?;
@@ -134,6 +146,7 @@ impl Torture<'_> {
             self.tally.broken.push(format!("slot and rows {slot:?} were written by the stale server"));
         }
         stale.kill().await?;
+        next.kill().await?;
         Ok(owner)
     }
 
@@ -164,7 +177,7 @@ impl Torture<'_> {
 
     /// Both are paid at; the same orders are returned through both; one is killed, and comes back.
     async fn two_servers(&mut self, one: Server, load: Load, round: &Round) -> anyhow::Result<Server> {
-        // Its start takes a lease, in which the first would use up what there is to pay.
+        // The first would use up what there is to pay while the other one starts.
         load.stop().await?;
         let other = self.site.start().await.context("a second server beside the first")?;
         let (mut load, mut beside) = (round.load(&one), round.load(&other));

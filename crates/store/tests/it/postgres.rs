@@ -148,24 +148,27 @@ impl Shared {
         Arc::new(Store::open(&Database::Postgres { url: self.url.clone(), writers }).expect("it opens"))
     }
 
-    /// Another server, which finds nobody alive.
-    async fn take_over(&self) -> Arc<Store> {
-        let store = self.open(2);
-        store.take_over_slot(LEASE).await.expect("it is written").expect("there is room");
-        store
+    /// Somebody else at the database.
+    async fn connect(&self) -> tokio_postgres::Client {
+        let (client, connection) =
+            tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.expect("it answers");
+        tokio::spawn(connection);
+        client
     }
 
-    /// Another server, beside one that is alive.
-    async fn join(&self, first: &Arc<Store>) -> Arc<Store> {
-        let beating = beat(first);
-        let second = self.take_over().await;
-        beating.abort();
-        second
+    /// Another server, which waits for nobody.
+    async fn join(&self) -> Arc<Store> {
+        let store = self.open(2);
+        store.take_over_slot(CENTURY).await.expect("it is written").expect("there is room");
+        store
     }
 }
 
-/// How long a newcomer watches, here.
+/// How long slots are watched, here.
 const LEASE: Duration = Duration::from_millis(200);
+
+/// As long as nobody waits.
+const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 /// Shows that a server is alive until it is told to stop.
 fn beat(store: &Arc<Store>) -> tokio::task::AbortHandle {
@@ -225,7 +228,7 @@ async fn balance(store: &Store, payer: u8) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_servers_charge_and_refund_the_same_payers_and_every_cent_is_there_once() {
     let Some((shared, first)) = Shared::start(4, 10_000).await else { return };
-    let servers = [first.clone(), shared.join(&first).await];
+    let servers = [first.clone(), shared.join().await];
     // Each order twice, through both servers at once.
     let charges = (0..CODES).map(|number| charge(number, number / 2, number / 2, 50));
     let answers = post_everywhere(&servers, charges.collect()).await;
@@ -262,7 +265,7 @@ async fn two_servers_charge_and_refund_the_same_payers_and_every_cent_is_there_o
 #[tokio::test(flavor = "multi_thread")]
 async fn one_code_pays_once_and_a_wallet_never_goes_below_zero_whoever_asks() {
     let Some((shared, first)) = Shared::start(1, 1_000).await else { return };
-    let servers = [first.clone(), shared.join(&first).await];
+    let servers = [first.clone(), shared.join().await];
     // One code, twenty orders.
     let charges = (0..20).map(|number| charge(number, number, 0, 1)).collect();
     let answers = post_everywhere(&servers, charges).await;
@@ -287,11 +290,16 @@ async fn one_code_pays_once_and_a_wallet_never_goes_below_zero_whoever_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_wakes_up_after_its_lease_writes_nothing_to_the_slots_it_had() {
+async fn slots_of_a_silent_server_are_freed_and_it_writes_nothing_to_them_when_it_wakes_up() {
     let Some((shared, first)) = Shared::start(2, 1_000).await else { return };
-    // The first is silent for the whole lease; the second takes its slots, since there is no need for more.
-    let second = shared.take_over().await;
-    assert_eq!(second.ledger_heads().await.expect("it reads").len(), 2);
+    let second = shared.join().await;
+    // Both are silent, and each only looks at the other. Whoever is in the middle of a write is left alone.
+    let somebody = shared.connect().await;
+    let begin = "begin; select slot from selfsame.slots where slot = 1 for update";
+    somebody.batch_execute(begin).await.expect("it is locked");
+    assert_eq!(second.free_silent_slots(LEASE).await.expect("it is written"), 1);
+    somebody.batch_execute("rollback").await.expect("it is free");
+    assert_eq!(second.free_silent_slots(LEASE).await.expect("it is written"), 1);
     let before = audit(&second).await;
     for writer in 0..2 {
         let number = u64::try_from(writer).expect("small");
@@ -301,13 +309,44 @@ async fn a_server_that_wakes_up_after_its_lease_writes_nothing_to_the_slots_it_h
     assert!(!first.owns_slot().await.expect("it reads"));
     assert!(matches!(first.renew_slot().await, Err(StoreError::TakenOver)));
     assert_eq!(audit(&second).await, before);
-    // It may come back as what it is now: one server among others, with slots of its own.
-    let beating = beat(&second);
-    first.take_over_slot(LEASE).await.expect("it is written").expect("there is room");
-    beating.abort();
-    assert!(is_new(&post(&first, 0, vec![charge(0, 0, 0, 5)]).await.expect("it is a writer")[0]));
-    assert!(is_new(&post(&second, 0, vec![charge(1, 1, 1, 5)]).await.expect("it is one still")[0]));
-    assert_eq!(audit(&second).await.len(), 4);
+    // A third takes what was freed, and the first may come back as what it is now: one among others.
+    let third = shared.join().await;
+    assert_eq!(third.ledger_heads().await.expect("it reads").len(), 4);
+    first.take_over_slot(CENTURY).await.expect("it is written").expect("there is room");
+    let servers = [&first, &second, &third];
+    for (number, server) in servers.into_iter().enumerate() {
+        let number = u64::try_from(number).expect("small");
+        assert!(server.owns_slot().await.expect("it reads"));
+        assert!(is_new(
+            &post(server, 0, vec![charge(number, number, number, 5)]).await.expect("it is a writer")[0]
+        ));
+    }
+    assert_eq!(audit(&second).await.len(), 6);
+    // One that lives is not taken for gone.
+    let beating = servers.map(beat);
+    assert_eq!(second.free_silent_slots(LEASE).await.expect("it is written"), 0);
+    beating.iter().for_each(tokio::task::AbortHandle::abort);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_lost_one_slot_keeps_the_other_and_where_no_room_is_left_it_waits() {
+    let Some((shared, first)) = Shared::start(1, 1_000).await else { return };
+    let freed = "update selfsame.slots set epoch = epoch + 1, held = 0 where slot = 0";
+    shared.connect().await.batch_execute(freed).await.expect("it is written");
+    assert!(matches!(first.renew_slot().await, Err(StoreError::TakenOver)));
+    first.take_over_slot(CENTURY).await.expect("it is written").expect("there is room");
+    assert_eq!(first.ledger_heads().await.expect("it reads").len(), 2, "one kept, one taken again");
+    let mut others = Vec::new();
+    for _ in 0..7 {
+        others.push(shared.join().await);
+    }
+    let last = shared.open(2);
+    let beating: Vec<_> = others.iter().chain([&first]).map(beat).collect();
+    assert_eq!(last.take_over_slot(LEASE).await.expect("it is written"), None, "all are alive");
+    beating.iter().for_each(tokio::task::AbortHandle::abort);
+    let taken = last.take_over_slot(LEASE).await.expect("it is written");
+    assert!(taken.is_some(), "nobody is");
+    assert_eq!(last.ledger_heads().await.expect("it reads").len(), 16);
 }
 
 #[tokio::test(flavor = "multi_thread")]
