@@ -9,6 +9,7 @@
 //! prolongs it. The lease only spares two living servers from fighting; what keeps a stale one from writing is the
 //! epoch, which every transaction of an owner looks at and every row is selected by.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ pub(crate) const SLOT: u32 = 0;
 
 /// Slots of a site. Each costs readers of the stream a cursor; eight servers with two writers each are far beyond what
 /// one PostgreSQL commits. A server that dies again and again within one lease uses some up until they are freed.
-const SLOTS_MAX: usize = 16;
+const SLOTS_MAX: u32 = 16;
 
 /// How long an owner may be silent before another server may take over. Longer than the two seconds in which tills
 /// get their answer, so that storage which merely stalls does not change owners; short, because a server that comes
@@ -161,8 +162,9 @@ impl Store {
         };
         let without: Vec<&Ledger> = self.ledgers.iter().filter(|ledger| !is_ours(ledger)).collect();
         without.iter().for_each(|ledger| ledger.holding.set(None));
+        let numbers: HashSet<u32> = seen.iter().map(|sight| sight.slot).collect();
         let free = seen.iter().filter(|sight| !sight.held).count();
-        let room = if self.is_shared { SLOTS_MAX.saturating_sub(seen.len()) } else { 0 };
+        let room = if self.is_shared { (SLOTS_MAX as usize).saturating_sub(seen.len()) } else { 0 };
         if free + room >= without.len() {
             seen.retain(|sight| !sight.held);
         } else {
@@ -171,6 +173,8 @@ impl Store {
             tokio::time::sleep(lease).await;
         }
         let mut candidates = seen.into_iter();
+        // Not those that were there: a look whether one still is would wait for whoever is in the middle of a write to it.
+        let mut fresh = (0..SLOTS_MAX).filter(|slot| !numbers.contains(slot));
         for ledger in without {
             let held = loop {
                 match candidates.next() {
@@ -179,7 +183,14 @@ impl Store {
                             break Some(held);
                         }
                     }
-                    None => break self.make_slot(&ledger.writer).await?,
+                    None => match fresh.next() {
+                        Some(slot) if self.is_shared => {
+                            if let Some(held) = make(&ledger.writer, slot).await? {
+                                break Some(held);
+                            }
+                        }
+                        _ => break None,
+                    },
                 }
             };
             ledger.holding.set(held);
@@ -203,21 +214,6 @@ impl Store {
             }
         }
         Ok(freed)
-    }
-
-    /// A slot more, where several writers are possible and there is room.
-    async fn make_slot(&self, writer: &Writer) -> std::result::Result<Option<Held>, StoreError> {
-        if !self.is_shared {
-            return Ok(None);
-        }
-        for slot in 0..u32::try_from(SLOTS_MAX).expect("a small number") {
-            let made = writer.write("slot_make", move |tx| insert_slot(tx, slot)).await?;
-            if made == 1 {
-                let sight = Sight { slot, epoch: 0, sequence: 0, beat: 0, held: false };
-                return take(writer, sight).await;
-            }
-        }
-        Ok(None)
     }
 
     /// Makes what is read from here on the last word on what writer number `writer` has tried to commit. With a lost
@@ -300,6 +296,14 @@ impl Store {
         let owned = |held: Held| seen.iter().any(|sight| sight.is(held));
         let mut held = self.ledgers.iter().filter_map(|ledger| ledger.holding.held()).peekable();
         Ok(held.peek().is_some() && held.all(owned))
+    }
+}
+
+/// Makes a slot and takes it, unless somebody was faster.
+async fn make(writer: &Writer, slot: u32) -> std::result::Result<Option<Held>, StoreError> {
+    match writer.write("slot_make", move |tx| insert_slot(tx, slot)).await? {
+        0 => Ok(None),
+        _ => take(writer, Sight { slot, epoch: 0, sequence: 0, beat: 0, held: false }).await,
     }
 }
 
