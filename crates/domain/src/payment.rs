@@ -60,7 +60,7 @@ struct Batch {
     loaded: HashMap<WalletId, Wallet>,
     wallets_of: HashMap<(AccountId, Currency, Purpose), WalletId>,
     consumed: HashSet<VerificationId>,
-    guessing: HashSet<MerchantId>,
+    guesses: HashMap<MerchantId, Guesses>,
     slot: Slot,
     rows: Vec<ChainedRow>,
     opened: Vec<PaymentId>,
@@ -75,7 +75,7 @@ impl Batch {
             loaded: state.wallets.clone(),
             wallets_of: state.wallets.values().map(key).collect(),
             consumed: HashSet::new(),
-            guessing: HashSet::new(),
+            guesses: HashMap::new(),
             slot: state.slot,
             rows: Vec::new(),
             opened: Vec::new(),
@@ -242,8 +242,7 @@ impl Batch {
         let mut wallets: Vec<_> = self.state.wallets.iter().filter_map(changed).collect();
         // In order of key, so that stores with row locks take them in one order.
         wallets.sort_by_key(|change| change.wallet);
-        let counted = |merchant: MerchantId| Some((merchant, self.state.merchants.get(&merchant)?.guesses));
-        let mut guesses: Vec<_> = self.guessing.iter().copied().filter_map(counted).collect();
+        let mut guesses: Vec<_> = self.guesses.into_iter().collect();
         guesses.sort_by_key(|(merchant, _)| *merchant);
         let slot = (!self.rows.is_empty()).then_some(self.slot);
         Changes { rows: self.rows, wallets, slot, guesses, opened: self.opened, closed: self.closed }

@@ -223,7 +223,7 @@ impl MemoryStore {
             self.check(before, changes)?;
         }
         for (_, guesses) in &changes.guesses {
-            self.terms.guesses = *guesses;
+            self.terms.guesses = self.terms.guesses.and(*guesses);
         }
         let Some(slot) = changes.slot else { return Ok(()) };
         self.slot = slot;

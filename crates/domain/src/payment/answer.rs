@@ -227,7 +227,7 @@ pub struct Changes {
     pub wallets: Vec<WalletChange>,
     /// The slot after the last row; `None` if there are no rows.
     pub slot: Option<Slot>,
-    /// Counters of unknown codes that changed.
+    /// Unknown codes that were tried, to be added to what is counted: another server may count at the same time.
     pub guesses: Vec<(MerchantId, Guesses)>,
     /// What opened: holds, step-ups, frozen undos, proposed adjustments. Each waits for its closing.
     pub opened: Vec<PaymentId>,

@@ -86,7 +86,7 @@ impl Batch {
             return Ok(code.clone());
         }
         terms.guesses.count += 1;
-        self.guessing.insert(charge.merchant);
+        self.guesses.entry(charge.merchant).or_insert(Guesses { hour, count: 0 }).count += 1;
         Err(Refusal::CodeNotFound)
     }
 

@@ -123,6 +123,15 @@ pub struct Guesses {
     pub count: u32,
 }
 
+impl Guesses {
+    /// With those that were tried besides; an hour that is over counts for nothing.
+    #[must_use]
+    pub fn and(self, more: Self) -> Self {
+        let before = if self.hour == more.hour { self.count } else { 0 };
+        Self { hour: more.hour, count: before + more.count }
+    }
+}
+
 /// What holds for one payer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payer {

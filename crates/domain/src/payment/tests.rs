@@ -179,7 +179,7 @@ impl World {
             assert_eq!(self.auditor.wallet(wallet.wallet, wallet.currency), stored);
         }
         for (_, guesses) in &changes.guesses {
-            self.merchant.guesses = *guesses;
+            self.merchant.guesses = self.merchant.guesses.and(*guesses);
         }
         self.open.extend(changes.opened.iter().copied());
         for closed in &changes.closed {

@@ -431,7 +431,8 @@ pub(super) fn save(
              select *
              from unnest(?1::text[], ?2::bigint[], ?3::bigint[])
              on conflict (merchant_id) do update
-             set hour = excluded.hour, tries = excluded.tries",
+             set hour = excluded.hour,
+                 tries = case when code_guesses.hour = excluded.hour then code_guesses.tries else 0 end + excluded.tries",
             vec![Value::Texts(&merchants), Value::Integers(&hours), Value::Integers(&tries)],
         ));
     }

@@ -84,7 +84,8 @@ pub(crate) fn save(tx: &Transaction<'_>, before: &Slot, changes: &Changes) -> Re
             "insert into code_guesses (merchant_id, hour, tries)
              values (?1, ?2, ?3)
              on conflict (merchant_id) do update
-             set hour = excluded.hour, tries = excluded.tries",
+             set hour = excluded.hour,
+                 tries = case when code_guesses.hour = excluded.hour then code_guesses.tries else 0 end + excluded.tries",
         )?
         .execute(params![merchant.to_string(), guesses.hour, guesses.count])?;
     }
