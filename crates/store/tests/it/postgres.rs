@@ -350,6 +350,23 @@ async fn a_server_that_has_lost_one_slot_keeps_the_other_and_where_no_room_is_le
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn codes_that_are_guessed_at_two_servers_are_counted_together() {
+    let Some((shared, first)) = Shared::start(1, 1_000).await else { return };
+    let servers = [first.clone(), shared.join().await];
+    // Not so many that the hour ends.
+    let guesses = (0..16).map(|number| charge(number, number, CODES + number, 5)).collect();
+    let answers = post_everywhere(&servers, guesses).await;
+    assert!(
+        answers.iter().all(|answer| matches!(answer, Answer::Refused(Refusal::CodeNotFound))),
+        "{answers:?}"
+    );
+    let somebody = shared.connect().await;
+    let counted =
+        somebody.query_one("select tries from selfsame.code_guesses", &[]).await.expect("one merchant");
+    assert_eq!(counted.get::<_, i64>(0), 16);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_may_forget_what_it_acknowledged_is_refused() {
     if !is_installed_or_skip() {
         return;
