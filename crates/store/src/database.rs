@@ -6,6 +6,7 @@
 
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
+mod tls;
 mod value;
 
 use std::fmt;
@@ -29,6 +30,8 @@ pub enum DatabaseError {
     Sqlite(rusqlite::Error),
     /// PostgreSQL, or the way to it, said so.
     Postgres(tokio_postgres::Error),
+    /// The address of a PostgreSQL asks for what cannot be.
+    Address(String),
     /// A guarded write changed another number of rows than one: somebody else wrote in between.
     Guard(usize),
     /// A row that must be there is not.
@@ -55,6 +58,7 @@ impl fmt::Display for DatabaseError {
                 Some(said) => write!(f, "{} ({})", said.message(), said.code().code()),
                 None => error.fmt(f),
             },
+            DatabaseError::Address(reason) => write!(f, "the address of the database: {reason}"),
             DatabaseError::Guard(changed) => write!(f, "a guarded write changed {changed} rows"),
             DatabaseError::NoRow => f.write_str("a row that must be there is not"),
             DatabaseError::Unreplicated => f.write_str("a commit did not wait for the standby"),

@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, NoTls, Row, Statement};
 
-use super::{Bind, DatabaseError, Result, Value};
+use super::{Bind, DatabaseError, Result, Value, tls};
 use crate::error::StoreError;
 use crate::migration;
 
@@ -101,7 +101,7 @@ where
 impl Connection {
     /// Connects. `schema` is where unqualified names are looked up.
     pub(crate) fn open(url: &str, purpose: Purpose, schema: &str) -> Result<Self> {
-        let mut config: Config = url.parse()?;
+        let (mut config, tls) = tls::parse(url)?;
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -115,8 +115,18 @@ impl Connection {
         let runtime = runtime.expect("the operating system gives a few file handles");
         let unreplicated = Arc::<AtomicBool>::default();
         let client = runtime.block_on(async {
-            let (client, connection) = config.connect(NoTls).await?;
-            tokio::spawn(drive(connection, unreplicated.clone()));
+            let client = match tls {
+                None => {
+                    let (client, connection) = config.connect(NoTls).await?;
+                    tokio::spawn(drive(connection, unreplicated.clone()));
+                    client
+                }
+                Some(tls) => {
+                    let (client, connection) = config.connect(tls).await?;
+                    tokio::spawn(drive(connection, unreplicated.clone()));
+                    client
+                }
+            };
             let settings = format!("{}; set search_path = {schema}", purpose.settings());
             client.batch_execute(&settings).await?;
             Ok::<_, tokio_postgres::Error>(client)

@@ -5,6 +5,7 @@ mod candidates;
 mod migration;
 mod postgres;
 mod slot;
+mod tls;
 
 use std::path::PathBuf;
 
