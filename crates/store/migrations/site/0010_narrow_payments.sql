@@ -1,6 +1,5 @@
--- What a payment writes, with two entries of indexes fewer. That a code pays once follows from its verification paying
--- once: a code belongs to one verification for good, and whether it was used is looked up by that. And only what continues
--- an earlier payment has a parent.
+-- What a payment writes, with an entry in one index fewer. That a code pays once follows from its verification paying
+-- once: a code belongs to one verification for good, and whether it was used is looked up by that.
 drop index payments_by_merchant;
 
 drop index payments_by_account;
@@ -67,4 +66,4 @@ create index payments_by_merchant on payments (merchant_id, slot, sequence);
 
 create index payments_by_account on payments (account_id, created_at);
 
-create index payments_by_parent on payments (parent_id) where parent_id is not null;
+create index payments_by_parent on payments (parent_id);
