@@ -1,6 +1,9 @@
 //! The conventional design that we hold ourselves against on PostgreSQL: one statement and one commit for each payment,
-//! prepared, on a connection of its own for everybody who waits. On lean tables, with numbers where our ledger has text,
-//! and without what makes ours one that can be audited: no order, no hash, no limits.
+//! prepared, on a connection of its own for everybody who waits.
+//!
+//! It is there twice. On lean tables, with numbers where our ledger has text, and without what makes ours one that can be
+//! audited: no order, no hash, no limits, one row. And on those of a textbook: the code is marked as used, the payment has
+//! its two entries, and an event tells of it.
 //!
 //! Its SQL is here and not in `crates/store`, because it is nothing that the product ever runs.
 
@@ -51,6 +54,22 @@ const TABLES: &str = "
         unique (merchant, order_ref)
     );";
 
+/// Of a textbook, besides.
+const TEXTBOOK_TABLES: &str = "
+    alter table codes add column used_at bigint;
+    create table entries (
+        payment bigint not null references payments (code),
+        account text not null,
+        amount_minor bigint not null,
+        primary key (payment, account)
+    );
+    create table events (
+        id bigint generated always as identity primary key,
+        payment bigint not null references payments (code),
+        kind text not null,
+        created_at bigint not null
+    );";
+
 /// The debit locks the wallet. A code that was used, or an order that was paid, is a key that is there already.
 const PAY: &str = "
     with code as (
@@ -68,9 +87,47 @@ const PAY: &str = "
     select code.code, $2, $3, debited.id, $4, $5
     from code, debited";
 
+/// The same with everything that a textbook writes.
+const PAY_BY_TEXTBOOK: &str = "
+    with code as (
+        update codes
+        set used_at = $5
+        where code = $1 and merchant = $2 and expires_at > $5 and used_at is null
+        returning code, wallet
+    ), debited as (
+        update wallets
+        set balance_minor = balance_minor - $4
+        from code
+        where wallets.id = code.wallet and wallets.balance_minor >= $4
+        returning wallets.id
+    ), paid as (
+        insert into payments (code, merchant, order_ref, wallet, amount_minor, created_at)
+        select code.code, $2, $3, debited.id, $4, $5
+        from code, debited
+        returning code, wallet
+    ), entered as (
+        insert into entries (payment, account, amount_minor)
+        select code, 'wallet ' || wallet, -$4 from paid
+        union all
+        select code, 'merchant ' || $2, $4 from paid
+    )
+    insert into events (payment, kind, created_at)
+    select code, 'paid', $5
+    from paid";
+
+/// Whose tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tables {
+    /// As little as can be.
+    Lean,
+    /// What a textbook has.
+    Textbook,
+}
+
 /// The tables, with payers.
 pub struct OneStatement {
     place: Place,
+    tables: Tables,
     payers: usize,
     client: Client,
     /// Codes that were made so far.
@@ -87,14 +144,17 @@ async fn connect(url: &str) -> anyhow::Result<Client> {
 
 impl OneStatement {
     /// Makes them in a database of their own.
-    pub async fn new(server: &Arc<Server>, payers: usize) -> anyhow::Result<Self> {
+    pub async fn new(server: &Arc<Server>, tables: Tables, payers: usize) -> anyhow::Result<Self> {
         let place = server.make()?;
         let client = connect(&place.url).await?;
         client.batch_execute(TABLES).await?;
+        if tables == Tables::Textbook {
+            client.batch_execute(TEXTBOOK_TABLES).await?;
+        }
         let fill =
             format!("insert into wallets select n, {BALANCE_MINOR} from generate_series(1, {payers}) n");
         client.batch_execute(&fill).await?;
-        Ok(Self { place, payers, client, codes: 0 })
+        Ok(Self { place, tables, payers, client, codes: 0 })
     }
 
     /// So many codes more, of payers as they come.
@@ -103,7 +163,7 @@ impl OneStatement {
         let last = self.codes + i64::try_from(count)?;
         self.client
             .batch_execute(&format!(
-                "insert into codes
+                "insert into codes (code, merchant, wallet, expires_at)
                  select n, n % {MERCHANTS}, 1 + floor(random() * {payers}), {EXPIRES_AT}
                  from generate_series({first}, {last}) n;
                  analyze"
@@ -116,9 +176,10 @@ impl OneStatement {
     /// So many connections, each with its statement; through another way, if an address of one is given.
     pub async fn connections(&self, count: usize, url: Option<&str>) -> anyhow::Result<Vec<Connection>> {
         let mut connections = Vec::with_capacity(count);
+        let pay = if self.tables == Tables::Lean { PAY } else { PAY_BY_TEXTBOOK };
         for _ in 0..count {
             let client = connect(url.unwrap_or(&self.place.url)).await?;
-            let pay = client.prepare(PAY).await?;
+            let pay = client.prepare(pay).await?;
             connections.push(Connection { client, pay });
         }
         Ok(connections)

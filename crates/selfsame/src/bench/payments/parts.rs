@@ -11,7 +11,7 @@ use selfsame_cluster::Proxy;
 
 use crate::bench::baseline::{self, Baseline};
 use crate::bench::load::{self, Figures, OPEN_CLIENTS};
-use crate::bench::one_statement::{OneStatement, round_trip};
+use crate::bench::one_statement::{OneStatement, Tables, round_trip};
 use crate::bench::payments::report::Report;
 use crate::bench::postgres::Server;
 use crate::bench::servers::ServerProcess;
@@ -32,6 +32,7 @@ pub const ONE_STATEMENT_AWAY: &str = "5 ms away: one statement each, 32 in fligh
 pub const ONE_STATEMENT_AWAY_MANY: &str = "5 ms away: one statement each, 256 in flight";
 pub const OPEN: &str = "open loop of 500/s: store path";
 pub const ONE_STATEMENT: &str = "open loop of 500/s: one statement each";
+pub const TEXTBOOK: &str = "open loop of 500/s: one textbook statement each";
 pub const SERVERS_ONE: &str = "one server, HTTP, 256 in flight";
 pub const SERVERS_TWO: &str = "two servers, HTTP, 256 in flight";
 const COMES_IN: [(&str, u32); 4] = [
@@ -249,14 +250,16 @@ impl Run {
         let (length, in_flight) = (self.length(), self.extent.in_flight);
         let mut world = self.world(MERCHANTS).await?;
         world.go_through(world.place()?.through(proxy.address())?).await?;
-        let mut rival = OneStatement::new(&server, self.extent.size.payers).await?;
+        let mut rival = OneStatement::new(&server, Tables::Lean, self.extent.size.payers).await?;
         let through = rival.place().through(proxy.address())?;
         let mut few = rival.connections(baseline::CLIENTS.min(in_flight), Some(&through)).await?;
         let mut many = Vec::new();
         if rival.has_room_for(in_flight).await? {
             many = rival.connections(in_flight, Some(&through)).await?;
         } else {
-            output::note(format_args!("no room for {in_flight} connections: that line is left out"));
+            output::note(format_args!(
+                "no room for {in_flight} connections: `{ONE_STATEMENT_AWAY_MANY}` is left out"
+            ));
         }
         let short_us = round_trip(&through).await?.as_micros();
         proxy.delay(AWAY / 2);
@@ -295,35 +298,47 @@ impl Run {
     }
 
     async fn open(&mut self) -> anyhow::Result<()> {
+        let (server, payers) = (self.postgres()?, self.extent.size.payers);
         let per_second = OPEN_LOOP_PER_SECOND / self.extent.thinned;
         let count = per_second as usize * usize::try_from(self.extent.seconds)?;
         let mut world = self.world(MERCHANTS).await?;
-        let mut rival = OneStatement::new(&self.postgres()?, self.extent.size.payers).await?;
-        let mut connections = rival.connections(OPEN_CLIENTS, None).await?;
         let mut clients = load::in_process(&world, OPEN_CLIENTS);
-        let mut paid = 0;
-        let mut order = [OPEN, ONE_STATEMENT];
+        let mut rivals = Vec::new();
+        for (name, tables) in [(ONE_STATEMENT, Tables::Lean), (TEXTBOOK, Tables::Textbook)] {
+            let rival = OneStatement::new(&server, tables, payers).await?;
+            let clients = OPEN_CLIENTS.min(self.extent.in_flight);
+            if !rival.has_room_for(clients).await? {
+                output::note(format_args!("no room for {clients} connections: `{name}` is left out"));
+                continue;
+            }
+            let connections = rival.connections(clients, None).await?;
+            rivals.push((name, rival, connections, 0));
+        }
+        // The last one is ours.
+        let mut order: Vec<usize> = (0..=rivals.len()).collect();
         for _ in 0..self.extent.rounds {
-            let (ours, theirs) = (world.codes(count).await?, rival.codes(count).await?);
             self.chance.shuffle(&mut order);
-            let (mut ours, mut theirs) = (Some(ours), Some(theirs));
-            for name in order {
-                let figures = if name == OPEN {
-                    let load = load::open_loop(&mut clients, ours.take().unwrap_or_default(), per_second);
-                    load::with_log_bytes(&world, load).await?
-                } else {
-                    let load =
-                        load::open_loop(&mut connections, theirs.take().unwrap_or_default(), per_second);
+            for place in &order {
+                if let Some((name, rival, connections, paid)) = rivals.get_mut(*place) {
+                    let codes = rival.codes(count).await?;
+                    let load = load::open_loop(connections, codes, per_second);
                     let figures = load::with_log_bytes(&world, load).await?;
-                    paid += figures.latencies_us.len();
-                    figures
-                };
-                self.report.take(name, None, figures);
+                    *paid += figures.latencies_us.len();
+                    self.report.take(name, None, figures);
+                } else {
+                    let codes = world.codes(count).await?;
+                    let load = load::open_loop(&mut clients, codes, per_second);
+                    let figures = load::with_log_bytes(&world, load).await?;
+                    self.report.take(OPEN, None, figures);
+                }
             }
         }
-        drop((clients, connections));
+        drop(clients);
         self.close(OPEN, world).await?;
-        self.report.deadlocks(ONE_STATEMENT, Some(rival.close(paid).await?));
+        for (name, rival, connections, paid) in rivals {
+            drop(connections);
+            self.report.deadlocks(name, Some(rival.close(paid).await?));
+        }
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::bench::load::Figures;
 use crate::bench::payments::parts::{
     EDGE, HOT, MAIN, ONE_STATEMENT, ONE_STATEMENT_AWAY, ONE_STATEMENT_AWAY_MANY, OPEN, SERVERS_ONE,
-    SERVERS_TWO, STORE_AWAY, UNIFORM,
+    SERVERS_TWO, STORE_AWAY, TEXTBOOK, UNIFORM,
 };
 use crate::output;
 
@@ -278,6 +278,7 @@ const COMPARISONS: &[Comparison] = &[
         Of::P99,
         Some(Bar::AtMost(Ratio(100))),
     ),
+    compare("p99 at 500/s, store path to one textbook statement", OPEN, To::Line(TEXTBOOK), Of::P99, None),
     compare(
         "two servers to one",
         SERVERS_TWO,
