@@ -202,6 +202,8 @@ pub fn create_database(url: &str, name: &str) -> std::result::Result<String, Sto
 /// Ends our connections to a database, drops it, and answers how many deadlocks it has seen. For benchmarks.
 pub fn drop_database(url: &str, name: &str) -> std::result::Result<u64, StoreError> {
     administer(url, "database_drop", |connection| {
+        // What was interrupted may still be connecting again.
+        connection.batch(&format!("alter database {name} allow_connections false"))?;
         // Ends and waits for it, 5 s at most for each: what a connection counted is told by its end at the latest. Those
         // of this user only, because PostgreSQL's own workers may not be ended by everybody, and leave by themselves.
         connection.texts(&format!(
