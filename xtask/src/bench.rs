@@ -56,8 +56,8 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "postgres",
-        what: "the same with the site in PostgreSQL",
-        arguments: &["payments", "--postgres"],
+        what: "the same with the site in PostgreSQL; also several writers and servers, and a database 5 ms away",
+        arguments: &["payments", "--postgres", "--seconds", "2"],
         run: product,
     },
 ];

@@ -45,7 +45,7 @@ pub use attempt::{Attempt, RecordedAttempt};
 pub use consent::{Consent, NewConsent};
 pub use copy::{Copied, CopyError};
 pub use database::DatabaseError;
-pub use database::postgres::create_database;
+pub use database::postgres::{create_database, drop_database};
 pub use device_key::Rotated;
 pub use enrolment::{Enrolment, NewEnrolment};
 pub use error::StoreError;

@@ -53,6 +53,24 @@ impl Store {
         read.await.map(Some)
     }
 
+    /// Bytes of this database on PostgreSQL's disk, and connections to it; `None` on SQLite.
+    #[doc(hidden)]
+    pub async fn usage(&self) -> Result<Option<[u64; 2]>, StoreError> {
+        if !self.is_shared {
+            return Ok(None);
+        }
+        let read = self.readers.read("usage_read", |tx| {
+            tx.query_row(
+                "select pg_database_size(current_database()), count(*)
+                 from pg_stat_activity
+                 where datname = current_database()",
+                params![],
+                |found| Ok([crate::row::integer(found, 0)?, crate::row::integer(found, 1)?]),
+            )
+        });
+        read.await.map(Some)
+    }
+
     /// Makes payers.
     #[doc(hidden)]
     pub async fn seed_payers(

@@ -18,8 +18,8 @@ use selfsame_domain::id::{AccountId, TemplateId, TerminalId};
 use selfsame_domain::sensor::{Modality, SensorGrade};
 
 use crate::bench::client::Till;
-use crate::bench::load::{Figures, open_loop};
-use crate::bench::world::{Engine, Ready, World};
+use crate::bench::load::{Figures, OPEN_CLIENTS, connections, open_loop};
+use crate::bench::world::{Engine, Ready, Size, World};
 use crate::init::Init;
 use crate::models::PackOptions;
 use crate::output;
@@ -72,13 +72,15 @@ pub async fn measure(pack: &PackOptions, photos: &[PathBuf], length: Duration) -
     let request = prepare(&matcher, photos).await?;
     output::note("charging, with nothing beside it");
     let (world, server, codes) = till(length).await?;
-    let alone = open_loop(&server, codes, CHARGES_PER_SECOND).await?;
+    let mut clients = connections(&[server], OPEN_CLIENTS).await?;
+    let alone = open_loop(&mut clients, codes, CHARGES_PER_SECOND).await?;
     world.check().await?;
     output::note("charging, beside two verifications a second");
     let (world, server, codes) = till(length).await?;
+    let mut clients = connections(&[server], OPEN_CLIENTS).await?;
     let mut verifications = Vec::new();
     let verifying = tokio::select! {
-        figures = open_loop(&server, codes, CHARGES_PER_SECOND) => figures?,
+        figures = open_loop(&mut clients, codes, CHARGES_PER_SECOND) => figures?,
         broken = verify(&matcher, &request, &mut verifications) => return Err(broken),
     };
     world.check().await?;
@@ -88,7 +90,7 @@ pub async fn measure(pack: &PackOptions, photos: &[PathBuf], length: Duration) -
 
 /// A server with as many codes as are charged, on a site of its own.
 async fn till(length: Duration) -> anyhow::Result<(World, Till, Vec<Ready>)> {
-    let mut world = World::new(1, &Engine::Sqlite).await?;
+    let mut world = World::new(1, &Engine::Sqlite, Size::SQLITE).await?;
     let server = world.serve().await?;
     let count = CHARGES_PER_SECOND as usize * usize::try_from(length.as_secs())?;
     let codes = world.codes(count).await?;

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::beside::{self, Beside};
-use super::{document, tell};
+use super::payments::{document, tell};
 use crate::evaluate::face::photos;
 use crate::models::PackOptions;
 use crate::output::{self, progress_bar};

@@ -1,7 +1,7 @@
 //! The loads: closed loops with so many in flight, and an open loop at a fixed rate.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -11,7 +11,7 @@ use selfsame_domain::clock::{Clock, SystemClock};
 use selfsame_domain::id::PaymentId;
 use selfsame_domain::money::{Amount, Currency};
 use selfsame_domain::payment::{Answer, BATCH_REQUESTS_MAX, Charge, Request};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::bench::client::{Connection, Till};
@@ -35,6 +35,10 @@ pub struct Figures {
     pub cpu_clients: Duration,
     /// What PostgreSQL wrote to its log meanwhile, where that was looked at.
     pub log_bytes: Option<u64>,
+    /// Thousandths of a processor that all programs of this machine kept busy meanwhile, where that was looked at.
+    pub busy_milli_cores: Option<u64>,
+    /// By how much PostgreSQL's files grew, where that was looked at.
+    pub disk_bytes: Option<u64>,
 }
 
 impl Figures {
@@ -53,6 +57,11 @@ impl Figures {
     /// Bytes of PostgreSQL's log for each payment.
     pub fn log_bytes_each(&self) -> Option<u64> {
         self.log_bytes.map(|bytes| bytes / (self.latencies_us.len() as u64).max(1))
+    }
+
+    /// Bytes of PostgreSQL's files for each payment.
+    pub fn disk_bytes_each(&self) -> Option<u64> {
+        self.disk_bytes.map(|bytes| bytes / (self.latencies_us.len() as u64).max(1))
     }
 
     /// p50, p99 and p99.9 in microseconds.
@@ -78,11 +87,11 @@ impl Collector {
             return;
         }
         let latency_us = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.latencies_us.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(latency_us);
+        self.latencies_us.lock().unwrap_or_else(PoisonError::into_inner).push(latency_us);
     }
 
     fn figures(&self, length: Duration) -> Figures {
-        let mut kept = self.latencies_us.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut kept = self.latencies_us.lock().unwrap_or_else(PoisonError::into_inner);
         let mut latencies_us = std::mem::take(&mut *kept);
         latencies_us.sort_unstable();
         let refused = self.refused.load(Ordering::Relaxed);
@@ -123,19 +132,24 @@ async fn commit(
 }
 
 /// Somebody who charges one code after the other.
-trait Charging: Send + 'static {
+pub trait Charging: Send + 'static {
+    /// What is charged.
+    type Code: Clone + Send + Sync + 'static;
+
     /// Charges a code and waits for the answer; whether it was paid.
-    fn charge(&mut self, ready: Ready) -> impl Future<Output = anyhow::Result<bool>> + Send;
+    fn charge(&mut self, code: Self::Code) -> impl Future<Output = anyhow::Result<bool>> + Send;
 }
 
 /// Charges at the store, in process.
 #[derive(Clone)]
-struct InProcess {
+pub struct InProcess {
     queue: mpsc::Sender<Waiting>,
     currency: Currency,
 }
 
 impl Charging for InProcess {
+    type Code = Ready;
+
     async fn charge(&mut self, ready: Ready) -> anyhow::Result<bool> {
         let mut random = [0; 10];
         random[2..].copy_from_slice(&(ready.number as u64).to_be_bytes());
@@ -154,61 +168,86 @@ impl Charging for InProcess {
     }
 }
 
-/// A closed loop against the store.
-pub async fn store_path(
-    world: &World,
-    codes: Vec<Ready>,
-    in_flight: usize,
-    length: Duration,
-) -> anyhow::Result<Figures> {
+/// So many who charge at the store, and the writers that commit what they ask for; these end with the last of them.
+pub fn in_process(world: &World, count: usize) -> Vec<InProcess> {
     let (queue, receiver) = mpsc::channel::<Waiting>(4 * BATCH_REQUESTS_MAX);
     let receiver = Arc::new(tokio::sync::Mutex::new(receiver));
     for writer in 0..world.store.writers() {
         tokio::spawn(commit(world.store.clone(), writer, receiver.clone()));
     }
+    vec![InProcess { queue, currency: world.currency }; count]
+}
+
+/// Runs a load and counts what PostgreSQL writes to its log meanwhile, if the world is in one.
+pub async fn with_log_bytes(
+    world: &World,
+    load: impl Future<Output = anyhow::Result<Figures>>,
+) -> anyhow::Result<Figures> {
     let before = world.store.log_bytes().await?;
-    let clients = vec![InProcess { queue, currency: world.currency }; in_flight];
-    let figures = closed_loop(codes, clients, length).await?;
+    let figures = load.await?;
     let after = world.store.log_bytes().await?;
     let log_bytes = before.zip(after).map(|(before, after)| after - before);
     Ok(Figures { log_bytes, ..figures })
 }
 
+/// A closed loop against the store.
+pub async fn store_path(world: &mut World, in_flight: usize, length: Duration) -> anyhow::Result<Figures> {
+    let codes = world.take_ready();
+    let mut left = Vec::new();
+    let mut clients = in_process(world, in_flight);
+    let load = closed_loop(codes, &mut clients, length, &mut left);
+    let figures = with_log_bytes(world, load).await?;
+    world.give_back(left, &figures);
+    Ok(figures)
+}
+
 impl Charging for Connection {
+    type Code = Ready;
+
     async fn charge(&mut self, ready: Ready) -> anyhow::Result<bool> {
-        pay(self, ready).await
+        let order_ref = format!("o{}", ready.number).parse()?;
+        let new = NewPayment::goods(order_ref, amount("EUR".parse()?), ready.digits);
+        // 201 is told only of money that has moved: what is held or waits is told by 202.
+        Ok(self.post(&new).await? == 201)
     }
 }
 
-async fn pay(connection: &mut Connection, ready: Ready) -> anyhow::Result<bool> {
-    let order_ref = format!("o{}", ready.number).parse()?;
-    let new = NewPayment::goods(order_ref, amount("EUR".parse()?), ready.digits);
-    // 201 is told only of money that has moved: what is held or waits is told by 202.
-    Ok(connection.post(&new).await? == 201)
+/// Connections to the servers, in turn.
+pub async fn connections(tills: &[Till], count: usize) -> anyhow::Result<Vec<Connection>> {
+    let mut connections = Vec::with_capacity(count);
+    for till in tills.iter().cycle().take(count) {
+        connections.push(till.connect().await?);
+    }
+    Ok(connections)
 }
 
 /// A closed loop over HTTP, with API key. The clients have a thread of their own, so that what they cost is told apart
 /// from what the server costs.
 pub async fn http_edge(
-    till: &Till,
-    codes: Vec<Ready>,
+    world: &mut World,
+    tills: &[Till],
     in_flight: usize,
     length: Duration,
 ) -> anyhow::Result<Figures> {
-    let till = till.clone();
+    let (tills, codes) = (tills.to_vec(), world.take_ready());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let clients = async move {
-        let mut connections = Vec::with_capacity(in_flight);
-        for _ in 0..in_flight {
-            connections.push(till.connect().await?);
-        }
+        let mut connections = connections(&tills, in_flight).await?;
         let before = cpu_time(ClockId::ThreadCPUTime);
-        let figures = closed_loop(codes, connections, length).await?;
-        Ok(Figures { cpu_clients: cpu_time(ClockId::ThreadCPUTime) - before, ..figures })
+        let mut left = Vec::new();
+        let figures = closed_loop(codes, &mut connections, length, &mut left).await?;
+        anyhow::Ok((Figures { cpu_clients: cpu_time(ClockId::ThreadCPUTime) - before, ..figures }, left))
     };
-    tokio::task::spawn_blocking(move || runtime.block_on(clients))
-        .await
-        .context("the clients of the benchmark broke")?
+    let clients = tokio::task::spawn_blocking(move || runtime.block_on(clients));
+    let mut left = Vec::new();
+    let load = async {
+        let (figures, unused) = clients.await.context("the clients of the benchmark broke")??;
+        left = unused;
+        Ok(figures)
+    };
+    let figures = with_log_bytes(world, load).await?;
+    world.give_back(left, &figures);
+    Ok(figures)
 }
 
 /// Time that the processor has spent on this thread or process.
@@ -216,66 +255,145 @@ fn cpu_time(of: ClockId) -> Duration {
     clock_gettime(of).try_into().unwrap_or_default()
 }
 
-async fn closed_loop(
-    codes: Vec<Ready>,
-    clients: Vec<impl Charging>,
+/// Every client charges one code after the other for so long, or until there are none; what is not charged is `left`.
+pub async fn closed_loop<C: Charging>(
+    codes: Vec<C::Code>,
+    clients: &mut Vec<C>,
     length: Duration,
+    left: &mut Vec<C::Code>,
 ) -> anyhow::Result<Figures> {
     let (codes, next, collector) =
         (Arc::new(codes), Arc::new(AtomicUsize::new(0)), Arc::new(Collector::default()));
     let (started, before) = (Instant::now(), cpu_time(ClockId::ProcessCPUTime));
     let mut running = JoinSet::new();
-    for mut client in clients {
+    for mut client in clients.drain(..) {
         let (codes, next, collector) = (codes.clone(), next.clone(), collector.clone());
         running.spawn(async move {
             while started.elapsed() < length {
-                let Some(ready) = codes.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                let Some(code) = codes.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
                 let since = Instant::now();
-                let paid = client.charge(ready.clone()).await?;
+                let paid = client.charge(code.clone()).await?;
                 collector.take(since, paid);
             }
-            anyhow::Ok(())
+            anyhow::Ok(client)
         });
     }
-    finish(running, length + TIMEOUT).await?;
+    clients.extend(finish(running, length + TIMEOUT).await?);
     let cpu = cpu_time(ClockId::ProcessCPUTime) - before;
-    Ok(Figures { cpu, ..collector.figures(started.elapsed()) })
+    let figures = Figures { cpu, ..collector.figures(started.elapsed()) };
+    left.extend(codes.iter().skip(next.load(Ordering::Relaxed)).cloned());
+    Ok(figures)
 }
 
 /// Waits for all clients. The first that fails ends the run.
-async fn finish(mut running: JoinSet<anyhow::Result<()>>, within: Duration) -> anyhow::Result<()> {
+async fn finish<T: 'static>(
+    mut running: JoinSet<anyhow::Result<T>>,
+    within: Duration,
+) -> anyhow::Result<Vec<T>> {
     let all = async {
-        while let Some(ended) = running.join_next().await {
-            ended.context("a client of the benchmark broke")??;
+        let mut ended = Vec::with_capacity(running.len());
+        while let Some(client) = running.join_next().await {
+            ended.push(client.context("a client of the benchmark broke")??);
         }
-        Ok(())
+        Ok(ended)
     };
     tokio::time::timeout(within, all).await.context("the server did not answer any more")?
 }
 
+/// Clients of an open loop: so many can be waited for at once, as in a pool of connections. What comes in meanwhile waits
+/// for one of them, and its latency counts on.
+pub const OPEN_CLIENTS: usize = 64;
+
 /// An open loop: latency counts from the moment a payment was due, so that waiting behind others shows.
-pub async fn open_loop(till: &Till, codes: Vec<Ready>, per_second: u32) -> anyhow::Result<Figures> {
+pub async fn open_loop<C: Charging>(
+    clients: &mut Vec<C>,
+    codes: Vec<C::Code>,
+    per_second: u32,
+) -> anyhow::Result<Figures> {
     let collector = Arc::new(Collector::default());
-    let idle = Arc::new(Mutex::new(Vec::<Connection>::new()));
+    let free = Arc::new(Semaphore::new(clients.len()));
+    let idle = Arc::new(Mutex::new(std::mem::take(clients)));
     let gap = Duration::from_secs(1) / per_second;
+    let busy = busy_time()?;
     let started = Instant::now();
     let mut running = JoinSet::new();
-    for (number, ready) in codes.into_iter().enumerate() {
+    for (number, code) in codes.into_iter().enumerate() {
         let due = started + gap * u32::try_from(number)?;
         tokio::time::sleep_until(due.into()).await;
-        let (till, idle, collector) = (till.clone(), idle.clone(), collector.clone());
+        let (free, idle, collector) = (free.clone(), idle.clone(), collector.clone());
         running.spawn(async move {
-            let kept = idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop();
-            let mut connection = match kept {
-                Some(kept) => kept,
-                None => till.connect().await?,
-            };
-            let paid = pay(&mut connection, ready).await?;
+            let _turn = free.acquire().await?;
+            let client = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut client = client.context("there is a client for each turn")?;
+            let paid = client.charge(code).await?;
             collector.take(due, paid);
-            idle.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push(connection);
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
             anyhow::Ok(())
         });
     }
     finish(running, TIMEOUT).await?;
-    Ok(collector.figures(started.elapsed()))
+    let length = started.elapsed();
+    clients.append(&mut idle.lock().unwrap_or_else(PoisonError::into_inner));
+    let busy = busy_time()?.saturating_sub(busy).as_micros() * 1_000 / length.as_micros().max(1);
+    Ok(Figures { busy_milli_cores: u64::try_from(busy).ok(), ..collector.figures(length) })
+}
+
+/// Ticks a second of the kernel's times in `/proc`, the same on every machine that Linux runs us on.
+const TICKS_PER_SECOND: u64 = 100;
+
+/// Time that all processors of this machine were busy, since it was started.
+fn busy_time() -> anyhow::Result<Duration> {
+    let told = std::fs::read_to_string("/proc/stat").context("failed to read `/proc/stat`")?;
+    let ticks = busy_ticks(&told).context("`/proc/stat` does not tell how busy the processors are")?;
+    Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
+}
+
+/// Of the line for all processors: user, nice and system, then idle and waiting for the disk, which are left out, then
+/// interrupts of both kinds. What other machines on the same hardware took comes after, and is not ours.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let ticks: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    let [user, nice, system, _, _, interrupts, soft_interrupts, ..] = ticks[..] else { return None };
+    Some(user + nice + system + interrupts + soft_interrupts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busy_is_what_is_neither_idle_nor_waiting() {
+        let stat = "cpu  100 20 30 4000 500 6 7 80 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\n";
+        assert_eq!(busy_ticks(stat), Some(163));
+        assert_eq!(busy_ticks("intr 1 2 3"), None);
+        assert!(busy_time().unwrap() > Duration::ZERO);
+    }
+
+    struct Payer(Arc<Mutex<Vec<usize>>>);
+
+    impl Charging for Payer {
+        type Code = usize;
+
+        async fn charge(&mut self, code: usize) -> anyhow::Result<bool> {
+            self.0.lock().unwrap().push(code);
+            tokio::task::yield_now().await;
+            Ok(code != 3)
+        }
+    }
+
+    #[tokio::test]
+    async fn every_code_is_charged_once_and_refusals_are_counted() {
+        let charged = Arc::new(Mutex::new(Vec::new()));
+        let clients = || (0..4).map(|_| Payer(charged.clone())).collect::<Vec<_>>();
+        let mut left = Vec::new();
+        let closed = closed_loop((0..50).collect(), &mut clients(), TIMEOUT, &mut left).await.unwrap();
+        assert_eq!((closed.latencies_us.len(), closed.refused, left.len()), (49, 1, 0));
+        let open = open_loop(&mut clients(), (50..90).collect(), 10_000).await.unwrap();
+        assert_eq!((open.latencies_us.len(), open.refused), (40, 0));
+        let mut charged = charged.lock().unwrap().clone();
+        charged.sort_unstable();
+        assert_eq!(charged, (0..90).collect::<Vec<_>>());
+        let none = closed_loop((0..5).collect(), &mut clients(), Duration::ZERO, &mut left).await.unwrap();
+        assert_eq!((none.latencies_us.len(), left), (0, vec![0, 1, 2, 3, 4]), "no time, nothing charged");
+    }
 }

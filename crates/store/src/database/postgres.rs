@@ -181,20 +181,54 @@ impl Drop for Connection {
     }
 }
 
+/// Works at the server of an address. On a thread of its own: connections block, which is forbidden where async code
+/// runs.
+fn administer<T: Send>(
+    url: &str,
+    transaction: &'static str,
+    work: impl FnOnce(&Connection) -> Result<T> + Send,
+) -> std::result::Result<T, StoreError> {
+    let administer = || {
+        let connection = Connection::open(url, Purpose::Reads, "public")
+            .map_err(|source| StoreError::Connect { source })?;
+        work(&connection).map_err(|source| StoreError::RolledBack { transaction, source })
+    };
+    let done = std::thread::scope(|scope| scope.spawn(administer).join());
+    done.unwrap_or(Err(StoreError::Closed))
+}
+
 /// Makes a database at the server of an address, ordered by bytes, and answers its address. For tests and benchmarks.
 pub fn create_database(url: &str, name: &str) -> std::result::Result<String, StoreError> {
-    let failed = |source| StoreError::Connect { source };
     let sql = format!("create database {name} template template0 lc_collate 'C' lc_ctype 'C'");
-    // On a thread of its own: connections block, which is forbidden where async code runs.
-    let make = || Connection::open(url, Purpose::Reads, "public")?.batch(&sql);
-    let made = std::thread::scope(|scope| scope.spawn(make).join());
-    made.unwrap_or(Err(DatabaseError::NoRow)).map_err(failed)?;
+    administer(url, "database_create", |connection| connection.batch(&sql))?;
     let (address, options) = url
         .split_once('?')
         .map_or((url, String::new()), |(address, options)| (address, format!("?{options}")));
     let authority = address.find("://").map_or(0, |place| place + 3);
     let end = address[authority..].find('/').map_or(address.len(), |place| authority + place);
     Ok(format!("{}/{name}{options}", &address[..end]))
+}
+
+/// Ends our connections to a database, drops it, and answers how many deadlocks it has seen. For benchmarks.
+pub fn drop_database(url: &str, name: &str) -> std::result::Result<u64, StoreError> {
+    administer(url, "database_drop", |connection| {
+        // What was interrupted may still be connecting again.
+        connection.batch(&format!("alter database {name} allow_connections false"))?;
+        // Ends and waits for it, 5 s at most for each: what a connection counted is told by its end at the latest. Those
+        // of this user only, because PostgreSQL's own workers may not be ended by everybody, and leave by themselves.
+        connection.texts(&format!(
+            "select cast(pg_terminate_backend(pid, 5000) as text)
+             from pg_stat_activity
+             where datname = '{name}' and usename = current_user"
+        ))?;
+        let deadlocks = connection.texts(&format!(
+            "select cast(deadlocks as text)
+             from pg_stat_database
+             where datname = '{name}'"
+        ))?;
+        connection.batch(&format!("drop database if exists {name}"))?;
+        deadlocks.concat().concat().parse().map_err(|_| DatabaseError::NoRow)
+    })
 }
 
 /// Settings without which an acknowledged payment could be gone after a crash.
