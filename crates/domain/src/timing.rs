@@ -42,7 +42,7 @@ text_enum! {
         Decide = "decide",
         /// Writing and syncing (store).
         Commit = "commit",
-        /// Charge request received until its answer is ready (server).
+        /// Charge request received until its answer is ready: who asks, body, queue, transaction, sync (server).
         Charge = "charge",
     }
 }

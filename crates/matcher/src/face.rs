@@ -111,39 +111,6 @@ impl Face {
         let pipeline = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
         Some(Loan { face: self, pipeline: Some(pipeline) })
     }
-
-    /// Attack evidence and template of an attempt. Neither wants anything of the other, so that a spare pipeline makes the
-    /// template while this one looks for attacks; without one they follow on one another. What the template takes longer
-    /// than the attacks is told as extraction, so that stages add up to what is waited for.
-    fn judge(
-        &self,
-        pipeline: &FacePipeline,
-        Attempt { seen, compared, located }: &Attempt,
-        challenge: Option<&Challenge>,
-        timings: &mut Timings,
-    ) -> Result<(AttackEvidence, Template), Unusable> {
-        let image = &seen[*compared].image;
-        let started = Instant::now();
-        let spare = self.spare();
-        let (attack, template, attacks_took) = std::thread::scope(|scope| {
-            let making = spare.as_ref().map(|spare| {
-                let spare: &FacePipeline = spare;
-                scope.spawn(move || spare.template(image, located))
-            });
-            let attack = evidence(pipeline, seen, *compared, challenge);
-            let attacks_took = started.elapsed();
-            let template = match making.map(std::thread::ScopedJoinHandle::join) {
-                Some(made) => made.map_err(|_| Fault::MatcherUnavailable),
-                None => Ok(pipeline.template(image, located)),
-            };
-            (attack, template, attacks_took)
-        });
-        timings.add(Stage::AttackDetection, attacks_took);
-        timings.add(Stage::Extraction, started.elapsed().saturating_sub(attacks_took));
-        let attack = attack?;
-        let template = template?.map_err(|error| broken(&error))?;
-        Ok((attack, template.map_err(|retry| rejected(*compared, retry))?))
-    }
 }
 
 fn broken(error: &selfsame_biometrics::face::Fault) -> Fault {
@@ -163,37 +130,68 @@ fn rejected(frame: usize, retry: Retry) -> Unusable {
 }
 
 /// Finds the face in every frame. The first frame that passes the quality gate is the one that is compared; of the others
-/// only the place of the face is wanted. Where several frames came, [`FACE_FRAMES_MIN`] of them must show a face, or
-/// else a sender could choose how few frames the attack detectors see.
-fn look(pipeline: &FacePipeline, images: Vec<(ColorImage, u32)>) -> Result<Attempt, Unusable> {
+/// only the place of the face is wanted, which a spare pipeline looks for meanwhile: nearly always the first frame is the
+/// one. Where several frames came, [`FACE_FRAMES_MIN`] of them must show a face, or else a sender could choose how few
+/// frames the attack detectors see.
+fn look(
+    pipeline: &FacePipeline,
+    spare: Option<&FacePipeline>,
+    images: Vec<(ColorImage, u32)>,
+) -> Result<Attempt, Unusable> {
     let wanted = images.len().min(FACE_FRAMES_MIN);
+    let follow = |pipeline: &FacePipeline, (image, _): &(ColorImage, u32)| {
+        pipeline.finder().follow(image).map_err(|error| broken(&error))
+    };
+    let (best, mut reason, mut followed) = std::thread::scope(|scope| {
+        let following = spare.filter(|_| images.len() > 1).map(|spare| {
+            let others = &images[1..];
+            scope.spawn(move || others.iter().map(|image| follow(spare, image)).collect::<Vec<_>>())
+        });
+        let (best, reason) = first_usable(pipeline, &images)?;
+        let followed = match following.map(std::thread::ScopedJoinHandle::join) {
+            Some(followed) => followed.map_err(|_| Fault::MatcherUnavailable)?,
+            None => Vec::new(),
+        };
+        Ok::<_, Fault>((best, reason, followed.into_iter()))
+    })?;
     let mut seen = Vec::with_capacity(images.len());
-    let mut best = None;
-    let mut reason = None;
-    for (frame, (image, offset_ms)) in images.into_iter().enumerate() {
-        let mut face = None;
-        if best.is_none() {
-            match pipeline.locate(&image).map_err(|error| broken(&error))? {
-                Ok(located) => {
-                    best = Some((seen.len(), located));
-                    face = Some(located.face);
-                }
-                Err(retry) => reason = reason.or(Some(rejected(frame, retry))),
-            }
+    let mut compared = 0;
+    for (frame, image) in images.into_iter().enumerate() {
+        let ahead = if frame == 0 { None } else { followed.next() };
+        let face = match best {
+            Some((best, located)) if best == frame => Some(located.face),
+            _ => ahead.unwrap_or_else(|| follow(pipeline, &image))?,
+        };
+        let Some(face) = face else {
+            reason = reason.or(Some(rejected(frame, Retry::NoFace)));
+            continue;
+        };
+        if best.is_some_and(|(best, _)| best == frame) {
+            compared = seen.len();
         }
-        if face.is_none() {
-            face = pipeline.finder().follow(&image).map_err(|error| broken(&error))?;
-        }
-        match face {
-            Some(face) => seen.push(Seen { image, face, offset_ms }),
-            None => reason = reason.or(Some(rejected(frame, Retry::NoFace))),
-        }
+        let (image, offset_ms) = image;
+        seen.push(Seen { image, face, offset_ms });
     }
     match (best, reason) {
-        (Some((compared, located)), _) if seen.len() >= wanted => Ok(Attempt { seen, compared, located }),
+        (Some((_, located)), _) if seen.len() >= wanted => Ok(Attempt { seen, compared, located }),
         (_, Some(reason)) => Err(reason),
         (_, None) => Err(rejected(0, Retry::NoFace)),
     }
+}
+
+/// The first frame that passes the quality gate, with its face, and why the first one before it did not.
+fn first_usable(
+    pipeline: &FacePipeline,
+    images: &[(ColorImage, u32)],
+) -> Result<(Option<(usize, Located)>, Option<Unusable>), Fault> {
+    let mut reason = None;
+    for (frame, (image, _)) in images.iter().enumerate() {
+        match pipeline.locate(image).map_err(|error| broken(&error))? {
+            Ok(located) => return Ok((Some((frame, located)), reason)),
+            Err(retry) => reason = reason.or(Some(rejected(frame, retry))),
+        }
+    }
+    Ok((None, reason))
 }
 
 /// Frames for the attack detectors, spread over all of them, the one that becomes the template among them.
@@ -254,6 +252,35 @@ fn is_answered(challenge: &Challenge, seen: &[Seen]) -> bool {
         skin.push(lit);
     }
     flash::is_reflected(&channels, &skin)
+}
+
+/// Attack evidence and template of an attempt. Neither wants anything of the other, so that a spare pipeline makes the
+/// template while this one looks for attacks; without one they follow on one another. What the template takes longer
+/// than the attacks is told as extraction, so that stages add up to what is waited for.
+fn judge(
+    pipeline: &FacePipeline,
+    spare: Option<&FacePipeline>,
+    Attempt { seen, compared, located }: &Attempt,
+    challenge: Option<&Challenge>,
+    timings: &mut Timings,
+) -> Result<(AttackEvidence, Template), Unusable> {
+    let image = &seen[*compared].image;
+    let started = Instant::now();
+    let (attack, template, attacks_took) = std::thread::scope(|scope| {
+        let making = spare.map(|spare| scope.spawn(move || spare.template(image, located)));
+        let attack = evidence(pipeline, seen, *compared, challenge);
+        let attacks_took = started.elapsed();
+        let template = match making.map(std::thread::ScopedJoinHandle::join) {
+            Some(made) => made.map_err(|_| Fault::MatcherUnavailable),
+            None => Ok(pipeline.template(image, located)),
+        };
+        (attack, template, attacks_took)
+    });
+    timings.add(Stage::AttackDetection, attacks_took);
+    timings.add(Stage::Extraction, started.elapsed().saturating_sub(attacks_took));
+    let attack = attack?;
+    let template = template?.map_err(|error| broken(&error))?;
+    Ok((attack, template.map_err(|retry| rejected(*compared, retry))?))
 }
 
 struct FaceSamples {
@@ -325,10 +352,11 @@ impl Algorithm for Face {
         let images = images.collect::<Result<Vec<_>, Fault>>()?;
         timings.add(Stage::Open, started.elapsed());
         let pipeline = self.pipeline();
+        let spare = self.spare();
         let started = Instant::now();
-        let attempt = look(&pipeline, images)?;
+        let attempt = look(&pipeline, spare.as_deref(), images)?;
         timings.add(Stage::Detection, started.elapsed());
-        let (attack, template) = self.judge(&pipeline, &attempt, challenge, timings)?;
+        let (attack, template) = judge(&pipeline, spare.as_deref(), &attempt, challenge, timings)?;
         let samples = FaceSamples { prepared: Prepared::new(vec![template]), model: self.model };
         Ok(Probe { samples: Box::new(samples), attack: Some(attack) })
     }

@@ -360,7 +360,7 @@ fn code_lifetimes(mode: Mode) -> std::ops::RangeInclusive<u32> {
 }
 
 /// What goes around every request: it is named, in its answer and in the log; it waits for storage no longer than a
-/// payment does, which is decided here for all routes; and the idempotency header that others use is refused, instead of
+/// payment does, which is decided here for all routes; it knows when it came; and the idempotency header that others use is refused, instead of
 /// ignored. One layer, because each is a box and a clone of all below it.
 async fn frame_request(request: Request, next: Next) -> Response {
     let id = RequestId::new(SystemClock.now(), random()).to_string();
@@ -369,7 +369,7 @@ async fn frame_request(request: Request, next: Next) -> Response {
     let mut response = if request.headers().contains_key("idempotency-key") {
         Problem::new(ProblemCode::IdempotencyKeyNotSupported).into_response()
     } else {
-        with_patience(ANSWER_WITHIN, next.run(request)).await
+        timing::with_receipt(with_patience(ANSWER_WITHIN, next.run(request))).await
     };
     let status = response.status().as_u16();
     tracing::info!(request.id = %id, http.method = %method, http.path = path, http.status = status, "answered a request");

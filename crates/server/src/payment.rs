@@ -1,6 +1,6 @@
 //! Step 5 of the method: the register charges the code with the amount.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -18,7 +18,7 @@ use selfsame_domain::payment::{
 };
 use selfsame_domain::payment_code::PaymentCode;
 use selfsame_domain::reference::Reference;
-use selfsame_domain::timing::{Stage, Timings};
+use selfsame_domain::timing::Timings;
 use selfsame_store::{Known, PAGE_MAX, PaymentsOf};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
@@ -99,11 +99,9 @@ async fn create(
 
 /// Sends a request through the queue and makes the answer of it.
 pub(crate) async fn post(app: &App, request: Request) -> Result<Response, Problem> {
-    let started = Instant::now();
-    let (answer, mut timings) = app.submit(request).await.map_err(|none| no_answer(&none))?;
+    let (answer, timings) = app.submit(request).await.map_err(|none| no_answer(&none))?;
     match answer {
         Answer::Done { payment, replayed } => {
-            timings.add(Stage::Charge, started.elapsed());
             if !replayed {
                 app.stages.record(&timings, app.now());
             }

@@ -13,6 +13,7 @@ use selfsame_store::{Attempt, Known, Store, StoreError, wait_patiently};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::random;
+use crate::timing::received_at;
 
 /// Requests that may wait. Four full batches: at the slowest disk we know (4 ms a commit) that is well under a second.
 const WAITING_MAX: usize = 4 * BATCH_REQUESTS_MAX;
@@ -40,6 +41,8 @@ pub(crate) type Reply = Result<(Answer, Timings), NoAnswer>;
 
 struct Waiting {
     request: Request,
+    /// When the server had it.
+    received: Instant,
     since: Instant,
     /// Set by whoever comes first: the queue that decides it, or the caller that gives up.
     taken: Arc<AtomicBool>,
@@ -79,7 +82,8 @@ impl PaymentQueue {
     pub(crate) async fn submit(&self, request: Request) -> Reply {
         let (reply, answer) = oneshot::channel();
         let taken = Arc::new(AtomicBool::new(false));
-        let waiting = Waiting { request, since: Instant::now(), taken: taken.clone(), reply };
+        let waiting =
+            Waiting { request, received: received_at(), since: Instant::now(), taken: taken.clone(), reply };
         self.store.pass("before the request is in the queue");
         self.waiting.try_send(waiting).map_err(|_| NoAnswer::NotTaken)?;
         let waited = tokio::time::timeout(ANSWER_WITHIN, wait_patiently(answer)).await;
@@ -165,7 +169,7 @@ async fn run_batch(
             let is_open = matches!(*error, StoreError::OutcomeUnknown { .. });
             let is_final = !is_open || store.fence(writer).await.is_ok();
             for waiting in batch {
-                let reply = after_failure(store, &waiting.request, &error, is_final).await;
+                let reply = after_failure(store, &waiting, &error, is_final).await;
                 let _ = waiting.reply.send(reply);
             }
             return aftermath;
@@ -177,6 +181,8 @@ async fn run_batch(
         timings.add(Stage::Load, outcome.times.load);
         timings.add(Stage::Decide, outcome.times.decide);
         timings.add(Stage::Commit, outcome.times.commit);
+        // The whole, as far as it is known before the answer leaves: what is stored is what is answered.
+        timings.add(Stage::Charge, waiting.received.elapsed());
         match &answer {
             Answer::Done { payment, replayed: false } => {
                 aftermath.timings.push((payment.payment, timings.clone()))
@@ -192,17 +198,19 @@ async fn run_batch(
 
 /// A commit with an unknown end is looked up by the reference, never guessed. After a failed sync not even that can
 /// be believed, nor while the commit may still be under way: unless `is_final`.
-async fn after_failure(store: &Store, request: &Request, error: &Arc<StoreError>, is_final: bool) -> Reply {
+async fn after_failure(store: &Store, waiting: &Waiting, error: &Arc<StoreError>, is_final: bool) -> Reply {
     if !matches!(**error, StoreError::OutcomeUnknown { .. }) {
         return Err(NoAnswer::Store(error.clone()));
     }
-    let Some(key) = request.idempotency_key().filter(|_| is_final && !store.is_halted()) else {
+    let Some(key) = waiting.request.idempotency_key().filter(|_| is_final && !store.is_halted()) else {
         return Err(NoAnswer::Store(error.clone()));
     };
     tracing::warn!(%error, "looking up what became of a payment");
     match store.payment_by_reference(key).await {
         Ok(Some(Known::Payment(payment))) => {
-            Ok((Answer::Done { payment: *payment, replayed: false }, Timings::default()))
+            let mut timings = Timings::default();
+            timings.add(Stage::Charge, waiting.received.elapsed());
+            Ok((Answer::Done { payment: *payment, replayed: false }, timings))
         }
         Ok(None) => Err(NoAnswer::NotTaken),
         Ok(Some(Known::Reversed)) | Err(_) => Err(NoAnswer::Unknown),

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::future::Future;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::header;
@@ -55,6 +56,21 @@ const BUDGETS: [(Stage, Duration); 14] = [
     (Stage::Commit, Duration::from_millis(30)),
     (Stage::Charge, Duration::from_millis(50)),
 ];
+
+tokio::task_local! {
+    /// When the request that is worked on was received.
+    static RECEIVED: Instant;
+}
+
+/// Answers a request that has just been received: its head was read, its body was not.
+pub(crate) async fn with_receipt<F: Future>(answering: F) -> F::Output {
+    RECEIVED.scope(Instant::now(), answering).await
+}
+
+/// When the request that is worked on was received; now, for what this server does by itself.
+pub(crate) fn received_at() -> Instant {
+    RECEIVED.try_with(|at| *at).unwrap_or_else(|_| Instant::now())
+}
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(metrics))

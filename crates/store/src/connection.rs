@@ -27,13 +27,25 @@ pub(crate) enum Connection {
     Postgres(Box<postgres::Connection>),
 }
 
+/// When a commit has to be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// Before it is answered.
+    Synced,
+    /// Before any commit behind it is, or within a second, when the slot's owner shows that it is alive. The loss of the
+    /// machine may undo it together with everything behind it, never alone; the death of the process undoes nothing
+    /// (ADR 0036).
+    InOrder,
+}
+
 impl Connection {
-    fn begin_to_write(&mut self) -> Result<Transaction<'_>> {
+    fn begin_to_write(&mut self, commit: Commit) -> Result<Transaction<'_>> {
         Ok(match self {
             Connection::Sqlite(connection) => {
+                sqlite::set_commit(connection, commit)?;
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?.into()
             }
-            Connection::Postgres(connection) => connection.transaction().into(),
+            Connection::Postgres(connection) => connection.transaction_to_write(commit).into(),
         })
     }
 
@@ -128,10 +140,38 @@ impl Writer {
         sealed.map_err(|source| StoreError::RolledBack { transaction: "file_seal", source })
     }
 
-    /// Runs a named transaction; it is committed when `work` succeeds and rolled back otherwise. A caller that runs out
-    /// of patience is told whether it had begun; if not, it never will.
+    /// Runs a named transaction; it is committed when `work` succeeds, and on disk before the answer, and rolled back
+    /// otherwise. A caller that runs out of patience is told whether it had begun; if not, it never will.
     pub(crate) async fn write<T, F>(
         &self,
+        transaction: &'static str,
+        work: F,
+    ) -> std::result::Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    {
+        self.write_as(Commit::Synced, transaction, work).await
+    }
+
+    /// The same without waiting for the disk: see [`Commit::InOrder`]. For what is of no use without a later commit that
+    /// is synced, and does no harm if it is lost with everything behind it.
+    pub(crate) async fn write_in_order<T, F>(
+        &self,
+        transaction: &'static str,
+        work: F,
+    ) -> std::result::Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Transaction<'_>) -> Result<T> + Send + 'static,
+    {
+        self.write_as(Commit::InOrder, transaction, work).await
+    }
+
+    /// Runs a named transaction that is committed as `commit` says.
+    pub(crate) async fn write_as<T, F>(
+        &self,
+        commit: Commit,
         transaction: &'static str,
         work: F,
     ) -> std::result::Result<T, StoreError>
@@ -152,7 +192,7 @@ impl Writer {
                 let _ = reply.send(Err(StoreError::Halted));
                 return After::Good;
             }
-            let done = run(connection, transaction, holding.as_deref(), &faults, work);
+            let done = run(connection, commit, transaction, holding.as_deref(), &faults, work);
             let after = match &done {
                 Err(error) if error.is_failed_sync() => {
                     // Whether the pages are on disk cannot be told any more, and a second sync that succeeds proves
@@ -183,13 +223,14 @@ impl Writer {
 
 fn run<T>(
     connection: &mut Connection,
+    commit: Commit,
     transaction: &'static str,
     holding: Option<&Holding>,
     faults: &Faults,
     work: impl FnOnce(&Transaction<'_>) -> Result<T>,
 ) -> std::result::Result<T, StoreError> {
     let rolled_back = |source| StoreError::RolledBack { transaction, source };
-    let begun = connection.begin_to_write().map_err(rolled_back)?;
+    let begun = connection.begin_to_write(commit).map_err(rolled_back)?;
     faults.pass(transaction, "before anything is read");
     // Inside the transaction, so that nobody takes over between the look and the commit.
     if let Some(held) = holding.and_then(Holding::held)
@@ -314,5 +355,28 @@ impl Readers {
             Ok(value)
         };
         tokio::task::spawn_blocking(task).await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::params;
+
+    #[tokio::test]
+    async fn each_commit_says_for_itself_whether_it_is_synced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("site.db");
+        let open = move || sqlite::open_site(&path).map(Connection::Sqlite);
+        let connection = open().unwrap();
+        let writer = Writer::start("test", connection, Box::new(open), None, Arc::default());
+        let mode =
+            |tx: &Transaction<'_>| tx.query_row("pragma synchronous", params![], |found| found.get::<i64>(0));
+        // As SQLite numbers them: 1 is normal, without a sync at the commit, and 2 is full.
+        for (commit, expected) in
+            [(Commit::InOrder, 1), (Commit::Synced, 2), (Commit::InOrder, 1), (Commit::Synced, 2)]
+        {
+            assert_eq!(writer.write_as(commit, "mode_read", mode).await.unwrap(), expected, "{commit:?}");
+        }
     }
 }

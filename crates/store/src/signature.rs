@@ -130,9 +130,49 @@ fn is_counter_reused(tx: &Transaction<'_>, key: &str, used: &SignedUse) -> Resul
     .exists(params![key, format!("{}.", used.key_use), format!("{}/", used.key_use), used.nonce])
 }
 
-fn warn(tx: &Transaction<'_>, used: &SignedUse, sign: CloneSign, record: bool, now: Timestamp) -> Result<()> {
+/// What the note of a use comes to.
+enum Noted {
+    Fresh,
+    Replayed,
+    Suspect(CloneSign),
+}
+
+fn note(tx: &Transaction<'_>, used: &SignedUse, now: Timestamp) -> Result<Noted> {
+    let key = used.key.to_string();
+    tx.prepare_cached("delete from signature_nonces where expires_at <= ?1")?
+        .execute(params![now.as_millis()])?;
+    let added = tx
+        .prepare_cached(
+            "insert into signature_nonces (key_id, nonce, expires_at)
+             values (?1, ?2, ?3)
+             on conflict (key_id, nonce) do nothing",
+        )?
+        .execute(params![key, used.nonce, used.expires_at.as_millis()])?;
+    if added == 0 {
+        return Ok(Noted::Replayed);
+    }
+    let Some(mut remembered) = load(tx, &key)? else {
+        let history = KeyHistory::first(used.key_use, now);
+        save(tx, &key, &Remembered { history, suspected_at: None })?;
+        return Ok(Noted::Fresh);
+    };
+    let mut sign = remembered.history.take(used.key_use, now);
+    if sign.is_none() && is_counter_reused(tx, &key, used)? {
+        sign = Some(CloneSign::CounterReused);
+    }
+    save(tx, &key, &remembered)?;
+    Ok(sign.map_or(Noted::Fresh, Noted::Suspect))
+}
+
+/// Records a suspicion, unless there is one of the last hour, and answers whether it was; locks the terminal if it is to
+/// be locked.
+fn warn(tx: &Transaction<'_>, used: &SignedUse, sign: CloneSign, now: Timestamp) -> Result<bool> {
     let terminal = used.terminal.to_string();
+    let key = used.key.to_string();
+    let suspected_at = load(tx, &key)?.and_then(|remembered| remembered.suspected_at);
+    let record = suspected_at.is_none_or(|at| now.as_millis() - at.as_millis() >= RECORDED_EVERY_MS);
     if record {
+        tx.execute("update key_uses set suspected_at = ?2 where key_id = ?1", params![key, now.as_millis()])?;
         let suspicion = Attempt {
             id: used.attempt,
             at: now,
@@ -154,49 +194,23 @@ fn warn(tx: &Transaction<'_>, used: &SignedUse, sign: CloneSign, record: bool, n
             params![terminal, now.as_millis()],
         )?;
     }
-    Ok(())
+    Ok(record)
 }
 
 impl Store {
     /// Remembers a signed request, so that it is taken once, and where it stands in the count of its machine. Both are
-    /// kept in the store by one transaction, so that a restart forgets neither.
+    /// kept in the store by one transaction, so that a restart forgets neither. It is committed in order: whatever the
+    /// request brings about stands behind it in the log, so that nothing of it can last while its nonce is forgotten. A
+    /// suspicion is on disk before it is told.
     pub async fn use_key(&self, used: SignedUse, now: Timestamp) -> std::result::Result<Used, StoreError> {
-        self.writer
-            .write("key_use", move |tx| {
-                let key = used.key.to_string();
-                tx.prepare_cached("delete from signature_nonces where expires_at <= ?1")?
-                    .execute(params![now.as_millis()])?;
-                let added = tx
-                    .prepare_cached(
-                        "insert into signature_nonces (key_id, nonce, expires_at)
-                         values (?1, ?2, ?3)
-                         on conflict (key_id, nonce) do nothing",
-                    )?
-                    .execute(params![key, used.nonce, used.expires_at.as_millis()])?;
-                if added == 0 {
-                    return Ok(Used::Replayed);
-                }
-                let Some(mut remembered) = load(tx, &key)? else {
-                    let history = KeyHistory::first(used.key_use, now);
-                    save(tx, &key, &Remembered { history, suspected_at: None })?;
-                    return Ok(Used::Fresh);
-                };
-                let mut sign = remembered.history.take(used.key_use, now);
-                if sign.is_none() && is_counter_reused(tx, &key, &used)? {
-                    sign = Some(CloneSign::CounterReused);
-                }
-                let recorded = sign.is_some()
-                    && remembered
-                        .suspected_at
-                        .is_none_or(|at| now.as_millis() - at.as_millis() >= RECORDED_EVERY_MS);
-                if recorded {
-                    remembered.suspected_at = Some(now);
-                }
-                save(tx, &key, &remembered)?;
-                let Some(sign) = sign else { return Ok(Used::Fresh) };
-                warn(tx, &used, sign, recorded, now)?;
-                Ok(Used::Suspect { sign, recorded })
-            })
-            .await
+        let noting = used.clone();
+        let noted = self.writer.write_in_order("key_use", move |tx| note(tx, &noting, now)).await?;
+        let sign = match noted {
+            Noted::Fresh => return Ok(Used::Fresh),
+            Noted::Replayed => return Ok(Used::Replayed),
+            Noted::Suspect(sign) => sign,
+        };
+        let recorded = self.writer.write("key_use_suspect", move |tx| warn(tx, &used, sign, now)).await?;
+        Ok(Used::Suspect { sign, recorded })
     }
 }

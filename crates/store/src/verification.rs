@@ -9,6 +9,7 @@ use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Timings;
 use selfsame_domain::verification::{AttackEvidence, State};
 
+use crate::connection::Commit;
 use crate::database::{DatabaseError, Optional, Row, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::terminal::Terminal;
@@ -169,13 +170,16 @@ impl Store {
     /// Opens a verification, or answers the one that this terminal opened under the same reference. Ends whatever
     /// this terminal had open before: the next payer has come. A code that was already handed over stays good until
     /// it expires, but no further one is issued.
+    ///
+    /// Committed in order, and so are nonce and pass: if the machine is lost before the code's commit, the terminal's
+    /// session reads as one that there never was, and the payer is verified again.
     pub async fn create_verification(
         &self,
         new: NewVerification,
         now: Timestamp,
     ) -> std::result::Result<Verification, StoreError> {
         self.writer
-            .write("verification_create", move |tx| {
+            .write_in_order("verification_create", move |tx| {
                 let terminal = new.terminal.terminal.to_string();
                 let sql = format!("{VERIFICATION} where terminal_id = ?1 and request_ref = ?2");
                 let earlier = tx
@@ -230,7 +234,7 @@ impl Store {
         now: Timestamp,
     ) -> std::result::Result<std::result::Result<Verification, SubmissionRefusal>, StoreError> {
         self.writer
-            .write("verification_take_nonce", move |tx| {
+            .write_in_order("verification_take_nonce", move |tx| {
                 let Some(found) = find(tx, verification)?.filter(|found| found.terminal == terminal) else {
                     return Ok(Err(SubmissionRefusal::NotFound));
                 };
@@ -250,14 +254,15 @@ impl Store {
     }
 
     /// Writes what a submission came to. Answers `false`, and writes nothing, if the verification was ended in the
-    /// meantime.
+    /// meantime. What speaks against the payer is on disk before it is told: no loss of power gives a try back.
     pub async fn conclude_verification(
         &self,
         concluded: Verification,
     ) -> std::result::Result<bool, StoreError> {
         let timings = serde_json::to_string(&concluded.timings).expect("timings always serialize");
+        let commit = if concluded.reason.is_some() { Commit::Synced } else { Commit::InOrder };
         self.writer
-            .write("verification_conclude", move |tx| {
+            .write_as(commit, "verification_conclude", move |tx| {
                 let changed = tx
                     .prepare_cached(
                         "update verifications

@@ -143,6 +143,8 @@ impl ColorImage {
         let row = self.width_px as usize * 3;
         let (first, last) = (area.left as usize * 3, right as usize * 3);
         let rows = self.pixels.chunks_exact(row).take(bottom as usize).skip(area.top as usize);
-        Some(Self { width_px, height_px, pixels: rows.flat_map(|row| &row[first..last]).copied().collect() })
+        let mut pixels = Vec::with_capacity((last - first) * height_px as usize);
+        rows.for_each(|row| pixels.extend_from_slice(&row[first..last]));
+        Some(Self { width_px, height_px, pixels })
     }
 }

@@ -16,6 +16,9 @@ use crate::output;
 /// Most tills that are tried.
 const TILLS_MAX: usize = 12;
 
+/// Tills of the table.
+const TILLS_TOLD: [usize; 4] = [2, 3, 4, 6];
+
 /// Tills of the plot: with one everybody waits for most of an hour, with nine nobody does.
 const TILLS_PLOTTED: std::ops::RangeInclusive<usize> = 2..=8;
 
@@ -218,6 +221,9 @@ impl Queue {
             let path = out.join("queue.json");
             std::fs::write(&path, serde_json::to_vec_pretty(&document)?)
                 .with_context(|| format!("failed to write `{}`", path.display()))?;
+            let path = out.join("queue.md");
+            std::fs::write(&path, table(&results))
+                .with_context(|| format!("failed to write `{}`", path.display()))?;
             plot(&results, self).save(out, "queue")?;
         }
         if self.json { output::json(&document) } else { Ok(()) }
@@ -283,6 +289,21 @@ fn measured(path: &Path, flow: &str) -> anyhow::Result<Vec<f64>> {
         result.payments.iter().filter(undelayed).map(|payment| payment.wait_us as f64 / 1e6).collect();
     ensure!(!waits.is_empty(), "`{}` has no payment of {flow} without a delay", path.display());
     Ok(waits)
+}
+
+/// The figures as Markdown, for a page like docs/benchmarks.md.
+fn table(results: &[(&Way, f64, Vec<Break>)]) -> String {
+    let mut text = String::from("| | seconds each | a minute and till |");
+    TILLS_TOLD.iter().for_each(|tills| text.push_str(&format!(" {tills} tills |")));
+    text.push_str(&format!("\n|{}\n", "---|".repeat(TILLS_TOLD.len() + 3)));
+    for (way, cycle, breaks) in results {
+        text.push_str(&format!("| {} | {cycle:.1} | {:.1} |", way.name, 60.0 / cycle));
+        for at in breaks.iter().filter(|at| TILLS_TOLD.contains(&at.tills)) {
+            text.push_str(&format!(" {:.0} ({:.0}) |", at.wait_mean_s, at.wait_p95_s));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 fn plot(results: &[(&Way, f64, Vec<Break>)], queue: &Queue) -> Drawing {

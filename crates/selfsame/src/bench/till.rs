@@ -2,6 +2,7 @@
 //! while order processing and network of a stand-in merchant are slowed down.
 
 mod chart;
+mod clip;
 mod flow;
 mod merchant;
 mod payer;
@@ -11,6 +12,7 @@ mod register;
 mod report;
 mod setting;
 mod stages;
+mod tables;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -20,9 +22,11 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use futures_util::future::try_join_all;
 use indicatif::ProgressBar;
+use selfsame_domain::sensor::SensorGrade;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::bench::till::clip::Clip;
 use crate::bench::till::flow::{Ended, Flow};
 use crate::bench::till::merchant::{AMOUNT_MINOR, Merchant};
 use crate::bench::till::payer::{Body, Payer};
@@ -56,7 +60,8 @@ const REPETITIONS_SHORT: u32 = 2;
 /// pictures a second.
 ///
 /// The payer's wait runs from the last item, when the payer is asked to pay, until the till says PAID. What is written
-/// into the folder: till.json with every stage of every payment, wait.svg and .png, stages-processing and stages-network.
+/// into the folder: till.json with every stage of every payment, till.md with the tables, wait.svg and .png,
+/// stages-processing and stages-network.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame bench till --short                      a minute or two
@@ -84,7 +89,7 @@ pub struct Till {
     /// Seed of draws and order
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Payers by face: photos of people, images/PERSON/*.jpg
+    /// Payers by face before a camera, with attack detection: photos of people, images/PERSON/*.jpg
     #[arg(long, value_name = "DIR")]
     faces: Option<PathBuf>,
     /// Folder for figures and plots
@@ -126,6 +131,7 @@ impl Till {
             std::fs::create_dir_all(out).with_context(|| format!("failed to make `{}`", out.display()))?;
         }
         let faces = self.faces.as_deref().map(|folder| FaceData::find(Some(folder))).transpose()?;
+        let faces = faces.map(FaceData::before_a_camera);
         let run = self.prepare();
         let tills = (0..self.tills).map(|number| self.at_one_till(&run, number, faces.as_ref()));
         try_join_all(tills).await?;
@@ -222,7 +228,9 @@ impl Till {
         if let Some(data) = faces {
             let (account, identifier, photos) = data.enrol_one(stage, processes, people).await?;
             people.top_up(stage, account, money, "bench-top-up").await?;
-            return Ok(Payer { identifier, digit, body: Body::Face { photos, next: 0 } });
+            let clips = photos.iter().zip(self.seed..).map(|(photo, seed)| Clip::of(photo, seed));
+            let clips = clips.collect::<anyhow::Result<_>>()?;
+            return Ok(Payer { identifier, digit, body: Body::Face { clips, next: 0 } });
         }
         let Person { account, finger, .. } = people.ben;
         people.top_up(stage, account, money, "bench-top-up").await?;
@@ -255,6 +263,9 @@ impl Till {
             let path = out.join("till.json");
             let text = serde_json::to_vec_pretty(&document).context("failed to write the result as JSON")?;
             std::fs::write(&path, text).with_context(|| format!("failed to write `{}`", path.display()))?;
+            let path = out.join("till.md");
+            std::fs::write(&path, tables::tables(&report))
+                .with_context(|| format!("failed to write `{}`", path.display()))?;
             chart::save(&report, out)?;
         }
         if self.json { output::json(&document) } else { Ok(()) }
@@ -287,12 +298,15 @@ impl Run {
     }
 }
 
-/// A site lets somebody pay by simulated samples so often a day and not more; the bench pays oftener.
+/// A site lets somebody pay by simulated samples, or before a camera, so often a day and not more; the bench pays oftener.
 async fn lift_limits(site: &DemoSite) -> anyhow::Result<()> {
     let operator = client(&site.url, site.created.operator_key.clone());
     let none = json!({});
-    let put = operator.put::<Value>("/v1/limits/grades/simulated", &none, TIMEOUT).await;
-    put.map(|_| ()).map_err(explain)
+    for grade in [SensorGrade::Simulated, SensorGrade::Rgb] {
+        let put = operator.put::<Value>(&format!("/v1/limits/grades/{grade}"), &none, TIMEOUT).await;
+        put.map_err(explain)?;
+    }
+    Ok(())
 }
 
 /// Leaves the folder of a run that broke, with what its processes said.

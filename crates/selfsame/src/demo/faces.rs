@@ -77,6 +77,8 @@ pub struct FaceData {
     people: Vec<Vec<PathBuf>>,
     /// A photo of a photo.
     attack: PathBuf,
+    /// Where the till's terminal has its frames from, as its settings name it.
+    pub source: &'static str,
 }
 
 impl FaceData {
@@ -92,7 +94,13 @@ impl FaceData {
             .collect::<anyhow::Result<_>>()?;
         people.retain(|photos| photos.len() > ENROLLED);
         ensure!(people.len() > 2, "`{}` shows too few people four times", faces.display());
-        Ok(Self { models, people, attack: faces.join("pad/image_F1.jpg") })
+        Ok(Self { models, people, attack: faces.join("pad/image_F1.jpg"), source: "posted" })
+    }
+
+    /// The same before a camera: what comes from there is asked for several frames, and looked at for attacks as on a
+    /// site that is live.
+    pub fn before_a_camera(self) -> Self {
+        Self { source: "browser", ..self }
     }
 
     /// Enrols one person: the account, what is typed, and the photos that were not enrolled.

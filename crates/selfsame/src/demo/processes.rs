@@ -197,7 +197,7 @@ fn write_settings(
     if let Some(faces) = faces {
         let folder = toml::Value::String(faces.models.display().to_string());
         for (default, wanted) in [
-            ("source = \"none\"", "source = \"posted\"".to_owned()),
+            ("source = \"none\"", format!("source = \"{}\"", faces.source)),
             ("folder = \"models\"", format!("folder = {folder}")),
             ("# face = \"face-default\"", format!("face = \"{PACK}\"")),
         ] {

@@ -85,7 +85,7 @@ async fn the_stages_of_benched_payments_add_up_and_follow_their_flow() {
         let order = payment["steps"][0][1].as_u64().expect("the order's length");
         assert!(order >= 40_000, "a delay that was set is never undercut: {order}");
     }
-    for file in ["till.json", "wait.svg", "wait.png"] {
+    for file in ["till.json", "till.md", "wait.svg", "wait.png"] {
         let length = std::fs::metadata(folder.path().join(file)).expect("it is written").len();
         assert!(length > 1_000, "{file} has {length} bytes");
     }

@@ -33,6 +33,23 @@ async fn stages_of_payments_are_counted_without_saying_whose_they_were() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payment_keeps_its_stages_and_its_whole_time_at_the_server_as_they_were_answered() {
+    let site = Site::start().await;
+    let payer = site.payer("ada", 1_000).await;
+    let code = site.code(payer).await;
+    let answered = site.charge(&code, "o1", 100).await.expect(201);
+    // What is recorded of a payment is written with the next one, if that comes at once.
+    let code = site.code(payer).await;
+    site.charge(&code, "o2", 100).await.expect(201);
+    let path = format!("/v1/payments/{}", answered["id"].as_str().expect("an id"));
+    let kept = site.merchant.get(&path).await.expect(200);
+    assert_eq!(kept["timings"], answered["timings"]);
+    let us = |stage: &str| kept["timings"][stage].as_u64().unwrap_or_else(|| panic!("{stage} in {kept}"));
+    let parts: u64 = ["queue", "load", "decide", "commit"].into_iter().map(us).sum();
+    assert!(us("charge") >= parts, "the parts are within the whole: {kept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn stage_timings_are_the_operators() {
     let site = Site::start().await;
     for path in ["/v1/stage-timings", "/metrics"] {

@@ -18,6 +18,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Row, Statement};
 
 use super::{Bind, DatabaseError, Result, Value, tls};
+use crate::connection::Commit;
 use crate::error::StoreError;
 use crate::migration;
 
@@ -76,6 +77,8 @@ pub(crate) struct Connection {
     client: Client,
     prepared: RefCell<HashMap<String, Statement>>,
     begin: &'static str,
+    /// The same for commits that only keep their order.
+    begin_in_order: String,
     /// Set when a commit is on this server's disk but somebody ended its wait for the standby.
     unreplicated: Arc<AtomicBool>,
 }
@@ -133,7 +136,10 @@ impl Connection {
         })?;
         let begin =
             if schema == KEYS_SCHEMA && purpose == Purpose::Writes { "begin" } else { purpose.begin() };
-        Ok(Self { runtime: Some(runtime), client, prepared: RefCell::default(), begin, unreplicated })
+        // All servers of a cluster write one log: whoever commits behind this and waits has waited for it as well.
+        let begin_in_order = format!("{begin}; set local synchronous_commit = off");
+        let (runtime, prepared) = (Some(runtime), RefCell::default());
+        Ok(Self { runtime, client, prepared, begin, begin_in_order, unreplicated })
     }
 
     fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
@@ -152,7 +158,16 @@ impl Connection {
 
     /// Begins with the first statement.
     pub(crate) fn transaction(&self) -> Transaction<'_> {
-        Transaction { connection: self, begin: self.begin, stage: Cell::new(Stage::Waiting) }
+        self.transaction_to_write(Commit::Synced)
+    }
+
+    /// The same, committed as `commit` says.
+    pub(crate) fn transaction_to_write(&self, commit: Commit) -> Transaction<'_> {
+        let begin = match commit {
+            Commit::Synced => self.begin,
+            Commit::InOrder => &self.begin_in_order,
+        };
+        Transaction { connection: self, begin, stage: Cell::new(Stage::Waiting) }
     }
 
     /// Statements of ours without parameters, outside of a transaction.
@@ -270,7 +285,7 @@ enum Stage {
 /// A transaction. It is rolled back unless it is committed.
 pub(crate) struct Transaction<'c> {
     connection: &'c Connection,
-    begin: &'static str,
+    begin: &'c str,
     stage: Cell<Stage>,
 }
 

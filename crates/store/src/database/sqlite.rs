@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::connection::Commit;
 use crate::database::DatabaseError;
 use crate::error::StoreError;
 
@@ -48,6 +49,16 @@ pub(crate) fn open_keys(path: &Path) -> Result<Connection, StoreError> {
         path,
         "pragma journal_mode = truncate; pragma synchronous = full; pragma secure_delete = on;",
     )
+}
+
+/// Says of the next transaction whether its commit syncs the log. One that does syncs what others have left in it before:
+/// the log is one file, and read after a crash up to its first gap.
+pub(crate) fn set_commit(connection: &Connection, commit: Commit) -> Result<(), rusqlite::Error> {
+    // Not kept as prepared statements: SQLite obeys this one while it prepares it.
+    connection.execute_batch(match commit {
+        Commit::Synced => "pragma synchronous = full",
+        Commit::InOrder => "pragma synchronous = normal",
+    })
 }
 
 /// Writes the log beside the file into it and goes on without one. A process that ends is not enough for that: it may stop

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use selfsame_cluster::{Cluster, Options, is_installed_or_skip};
+use selfsame_domain::account::IdentifierKind;
 use selfsame_domain::id::{
     KeyId, MerchantId, PaymentCodeId, PaymentId, StoreId, TerminalId, VerificationId, WalletId,
 };
@@ -13,10 +14,12 @@ use selfsame_domain::money::{Amount, Currency};
 use selfsame_domain::payment::{
     Answer, Charge, CodeMac, Purpose, Refund, Refusal, Request, Reverse, Target, TopUp,
 };
+use selfsame_domain::sensor::{Modality, SensorGrade};
 use selfsame_domain::site::Mode;
 use selfsame_domain::terminal::Purpose as TerminalPurpose;
 use selfsame_store::{
-    ApiKey, CopyError, Database, NewMerchant, NewTerminal, SeedCode, SeedPayer, Site, Store, StoreError,
+    ApiKey, CopyError, Database, Lookup, NewMerchant, NewTerminal, NewVerification, SeedCode, SeedPayer,
+    Site, Store, StoreError, Terminal, with_patience,
 };
 use tokio::task::JoinSet;
 
@@ -464,4 +467,59 @@ async fn a_site_moves_to_files_and_back_and_nothing_of_it_changes() {
     let empty = shared.cluster.create_database("empty").await.expect("a database");
     let empty = Store::open(&Database::postgres(empty)).expect("it opens");
     assert!(matches!(empty.copy_to(&other, |_| {}).await, Err(CopyError::NoSite)));
+}
+
+fn verification(number: u64) -> NewVerification {
+    NewVerification {
+        verification: VerificationId::new(now(), bytes(CODES + number)),
+        terminal: Terminal {
+            terminal: TerminalId::new(now(), [1; 10]),
+            store: StoreId::new(now(), [1; 10]),
+            merchant: merchant(),
+            purpose: TerminalPurpose::Till,
+        },
+        request_ref: format!("v{number}").parse().expect("a reference"),
+        modality: Modality::Finger,
+        sensor_grade: SensorGrade::Simulated,
+        lookup: Lookup { kind: IdentifierKind::PhoneLast4, mac: [4; 32] },
+        refused: None,
+        known: None,
+        nonce: [5; 32],
+        attempts: 3,
+        challenge: None,
+        expires_at: now() + Duration::from_secs(60),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verification_waits_for_no_standby_but_what_speaks_against_the_payer_does() {
+    let Some((shared, store)) = Shared::start(1, 1_000).await else { return };
+    // A standby that never comes: whoever waits for it waits until it is named no more.
+    shared.cluster.set("synchronous_standby_names", "nobody").await.expect("it is set");
+    let patience = Duration::from_millis(200);
+    let mut number = 2_000_000;
+    // The server takes a setting over when it gets to it.
+    while with_patience(patience, post(&store, 0, vec![top_up(number, 0, 1)])).await.is_ok() {
+        number += 1;
+    }
+    let new = verification(1);
+    let (id, terminal) = (new.verification, new.terminal.terminal);
+    let opened = store.create_verification(new, now()).await.expect("it waits for nobody");
+    let nonce = opened.nonce.expect("a nonce");
+    let taken = store.take_verification_nonce(id, terminal, nonce.clone(), now()).await;
+    let mut taken = taken.expect("it waits for nobody").expect("it is due");
+    let again = store.take_verification_nonce(id, terminal, nonce, now()).await;
+    assert!(again.expect("it waits for nobody").is_err(), "what is not on the standby counts all the same");
+    taken.nonce = Some(vec![6; 32]);
+    assert!(store.conclude_verification(taken.clone()).await.expect("it waits for nobody"));
+    taken.reason = Some("no_match".to_owned());
+    taken.attempts_left -= 1;
+    let concluded = with_patience(patience, store.conclude_verification(taken)).await;
+    assert!(matches!(concluded, Err(StoreError::StillRunning { .. })), "{concluded:?}");
+    shared.cluster.set("synchronous_standby_names", "").await.expect("it is set");
+    // Everybody who waited is through when the next one is.
+    let new = verification(2);
+    store.create_verification(new, now()).await.expect("it waits for nobody");
+    let found = store.verification(id).await.expect("it reads").expect("it is there");
+    assert_eq!(found.attempts_left, 2);
 }

@@ -118,6 +118,7 @@ impl Canvas {
         let mut encoder = png::Encoder::new(&mut bytes, width, height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_compression(png::Compression::High);
         let mut writer = encoder.write_header().context("failed to begin a picture")?;
         writer.write_image_data(self.pixels.as_flattened()).context("failed to write a picture")?;
         writer.finish().context("failed to end a picture")?;

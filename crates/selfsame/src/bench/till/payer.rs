@@ -7,6 +7,7 @@ use selfsame_api::account::Identifier;
 use selfsame_api::interface::{HandoverMode, NewSession, RegisterKind, Session, SessionState};
 use selfsame_domain::sensor::Modality;
 
+use super::clip::Clip;
 use crate::connection::{TIMEOUT, explain_terminal};
 use crate::demo::payment::request;
 use crate::verify::AtTerminal;
@@ -29,10 +30,10 @@ pub enum Body {
         /// The press that comes next; each is used once.
         press: u64,
     },
-    /// Photos of a face, none of which was enrolled, with the one that comes next.
+    /// A face before a camera, in clips of photos none of which was enrolled, with the one that comes next.
     Face {
-        /// JPEG files.
-        photos: Vec<Vec<u8>>,
+        /// The clips.
+        clips: Vec<Clip>,
         /// Index of the next one.
         next: usize,
     },
@@ -135,7 +136,8 @@ impl Payer {
         let frame = Duration::from_secs(1) / FRAMES_PER_SECOND;
         let first = Instant::now() + frame.mul_f64(1.0 - frame_phase);
         let give_up = first + TIMEOUT;
-        for number in 0.. {
+        let mut number = 0;
+        loop {
             tokio::time::sleep_until((first + frame * number).into()).await;
             if Instant::now() > give_up {
                 bail!("nobody took what the payer showed");
@@ -147,23 +149,23 @@ impl Payer {
                         return Ok(first);
                     }
                 }
-                Body::Face { photos, next } => {
-                    let photo =
-                        photos.get(*next % photos.len().max(1)).context("there is no photo to show")?;
+                Body::Face { clips, next } => {
+                    let clip = clips.get(*next % clips.len().max(1)).context("there is no photo to show")?;
                     let at_ms = u32::try_from((frame * number).as_millis())?;
-                    let answer = at.show(photo.clone(), at_ms).await.map_err(explain_terminal)?;
-                    let Some(answer) = answer else { continue };
-                    if answer.enough {
+                    let answer = at.show(clip.picture(number), at_ms).await.map_err(explain_terminal)?;
+                    if answer.as_ref().is_some_and(|answer| answer.enough) {
                         *next += 1;
                         return Ok(first);
                     }
-                    if !answer.kept {
+                    if answer.is_some_and(|answer| answer.guidance.is_some()) {
                         // Another look: the same photo would be refused for the same reason.
                         *next += 1;
                     }
                 }
             }
+            // What a camera took while the one before was judged is not shown any more.
+            let taken = first.elapsed().as_secs_f64() / frame.as_secs_f64();
+            number = (number + 1).max(taken.ceil() as u32);
         }
-        unreachable!("the loop ends by its returns")
     }
 }

@@ -35,6 +35,8 @@ pub struct Record {
     pub steps: Vec<(Kind, u64)>,
     /// The steps that were waited for, with the parts of each.
     pub path: Vec<(Kind, BTreeMap<Part, u64>)>,
+    /// All parts of all steps, waited for or not.
+    pub parts_us: BTreeMap<Part, u64>,
     /// What the parts of the path leave of the time from request to PAID.
     pub unexplained_us: i64,
     /// What the payment server took of it without the matcher: candidates, verdict, code and charge, each as its caller
@@ -70,8 +72,9 @@ impl Record {
             }
             map
         };
-        let all_parts = paid.steps.iter().flat_map(|step| &step.parts);
-        let server = all_parts.filter(|(part, _)| SERVER.contains(part)).map(|(_, duration)| *duration);
+        let all_parts: Vec<_> = paid.steps.iter().flat_map(|step| step.parts.iter().copied()).collect();
+        let server =
+            all_parts.iter().filter(|(part, _)| SERVER.contains(part)).map(|(_, duration)| *duration);
         Self {
             setting,
             flow,
@@ -84,6 +87,7 @@ impl Record {
             picture_to_pass_us: paid.picture_to_pass.map(micros),
             steps: paid.steps.iter().map(|step| (step.kind, micros(step.length()))).collect(),
             path: waited_for.iter().map(|step| (step.kind, parts_of(&step.parts))).collect(),
+            parts_us: parts_of(&all_parts),
             unexplained_us: unexplained_us(&waited_for, whole),
             server_us: micros(server.sum()),
         }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::flow::Flow;
 use super::record::Record;
 use super::setting::{Knob, Setting};
-use super::stages::{Group, Kind};
+use super::stages::{Group, Kind, Part};
 use crate::bench::statistics::{Quantile, Sample};
 use crate::output;
 
@@ -69,30 +69,32 @@ struct Alone {
 }
 
 /// Something that is held against bars.
-struct Check {
-    name: &'static str,
+pub struct Check {
+    /// What it is.
+    pub name: &'static str,
     values: Vec<f64>,
     /// Shares with the milliseconds that they must not exceed.
     bars: Vec<(f64, f64)>,
 }
 
 impl Check {
-    fn tell(&self) {
+    /// Figures and verdicts.
+    pub fn told(&self) -> String {
         let sample = Sample::new(self.values.iter().copied());
-        let Some([p50, p95, p99]) = three(self.values.iter().copied()) else { return };
+        let Some([p50, p95, p99]) = three(self.values.iter().copied()) else { return "-".to_owned() };
         let verdict = |(share, bar): &(f64, f64)| {
             let met = sample.quantile(*share).is_some_and(|quantile| quantile.value <= *bar);
             format!("p{:.0} <= {bar} ms {}", share * 100.0, if met { "met" } else { "MISSED" })
         };
         let verdicts: Vec<String> = self.bars.iter().map(verdict).collect();
-        output::note(format_args!(
-            "{:<58} p50 {:>8.1}  p95 {:>8.1}  p99 {:>8.1} ms  {}",
-            self.name,
+        format!(
+            "p50 {:.1}, p95 {:.1}, p99 {:.1} ms of {}; {}",
             p50.value,
             p95.value,
             p99.value,
+            sample.count(),
             verdicts.join(", ")
-        ));
+        )
     }
 }
 
@@ -212,23 +214,42 @@ impl Report {
             }
         }
         for flow in Flow::ALL {
-            let judged = (0..self.settings.len()).filter_map(|index| self.figures(index, flow));
-            let (all, met) =
-                judged.fold((0, 0), |(all, met), figures| (all + 1, met + u32::from(figures.as_expected)));
+            let (met, all) = self.as_expected(flow);
             output::note(format_args!(
                 "{:<58} as expected within 5 % or 30 ms in {met} of {all} settings",
                 flow.words()
             ));
         }
         for check in self.checks() {
-            check.tell();
+            output::note(format_args!("{:<58} {}", check.name, check.told()));
         }
         output::note("");
         output::note(self.paragraph());
     }
 
+    /// In how many settings a flow's wait is as expected, and of how many.
+    pub fn as_expected(&self, flow: Flow) -> (usize, usize) {
+        let judged = (0..self.settings.len()).filter_map(|index| self.figures(index, flow));
+        judged.fold((0, 0), |(met, all), figures| (met + usize::from(figures.as_expected), all + 1))
+    }
+
+    /// The waits of a flow in all settings by what is expected of them.
+    pub fn to_expected(&self, flow: Flow) -> Option<Quantile> {
+        let of = self.records.iter().filter(|record| record.flow == flow);
+        let ratios = of.filter_map(|record| {
+            let expected = Alone::of(self.conventional(record)?).expected(flow, self.basket_ms);
+            Some(ms(record.wait_us) / expected)
+        });
+        Sample::new(ratios).median()
+    }
+
+    /// How long a part took in each payment that had it, in milliseconds.
+    pub fn parts_ms(&self, part: Part) -> impl Iterator<Item = f64> {
+        self.records.iter().filter_map(move |record| record.parts_us.get(&part).map(|us| ms(*us)))
+    }
+
     /// What is held against bars beside the waits.
-    fn checks(&self) -> Vec<Check> {
+    pub fn checks(&self) -> Vec<Check> {
         let all = |of: &dyn Fn(&Record) -> Option<f64>| self.records.iter().filter_map(of).collect();
         vec![
             Check {
@@ -391,6 +412,7 @@ mod tests {
                 (Kind::Charge, us(10)),
             ],
             path: Vec::new(),
+            parts_us: BTreeMap::new(),
             unexplained_us: 0,
             server_us: us(5),
         }
