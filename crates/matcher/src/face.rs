@@ -179,11 +179,10 @@ fn look(
     }
 }
 
-/// The first frame that passes the quality gate, with its face, and why the first one before it did not.
-fn first_usable(
-    pipeline: &FacePipeline,
-    images: &[(ColorImage, u32)],
-) -> Result<(Option<(usize, Located)>, Option<Unusable>), Fault> {
+/// The first frame that passes the quality gate, with its face; and why the first one before it did not.
+type FirstUsable = (Option<(usize, Located)>, Option<Unusable>);
+
+fn first_usable(pipeline: &FacePipeline, images: &[(ColorImage, u32)]) -> Result<FirstUsable, Fault> {
     let mut reason = None;
     for (frame, (image, _)) in images.iter().enumerate() {
         match pipeline.locate(image).map_err(|error| broken(&error))? {

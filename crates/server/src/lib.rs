@@ -360,8 +360,8 @@ fn code_lifetimes(mode: Mode) -> std::ops::RangeInclusive<u32> {
 }
 
 /// What goes around every request: it is named, in its answer and in the log; it waits for storage no longer than a
-/// payment does, which is decided here for all routes; it knows when it came; and the idempotency header that others use is refused, instead of
-/// ignored. One layer, because each is a box and a clone of all below it.
+/// payment does, which is decided here for all routes; it knows when it came; and the idempotency header that others use
+/// is refused, instead of ignored. One layer, because each is a box and a clone of all below it.
 async fn frame_request(request: Request, next: Next) -> Response {
     let id = RequestId::new(SystemClock.now(), random()).to_string();
     let method = request.method().clone();
