@@ -124,13 +124,18 @@ async fn shared_database(folder: &Path) -> Option<SharedDatabase> {
     SharedDatabase::of(folder).await.expect("PostgreSQL starts")
 }
 
-/// Runs one command at the folder's database on PostgreSQL, if it is there, in the middle of a test.
+/// Runs one command at the folder's database on PostgreSQL, if it is there, in the middle of a test. On a thread of its own,
+/// because a test's may not wait.
 fn query(folder: &Path, sql: &str) -> Option<Result<String, ClusterError>> {
     let query = async {
         let database = shared_database(folder).await?;
         Some(database.query(&format!("set search_path = selfsame, selfsame_keys; {sql}")).await)
     };
-    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(query))
+    let wait = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(query)
+    };
+    std::thread::scope(|scope| scope.spawn(wait).join()).expect("it does not panic")
 }
 
 /// The server's settings for a site in this database.
