@@ -38,13 +38,13 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "till",
         what: "whole payments against a slow merchant, the short form",
-        arguments: &["till", "--short"],
+        arguments: &["till", "--short", "--tills", "2"],
         run: product,
     },
     Bench {
         name: "till-face",
         what: "the same by face before a camera; needs a model pack and photos",
-        arguments: &["till", "--short", "--faces"],
+        arguments: &["till", "--short", "--tills", "2", "--faces"],
         run: with_faces,
     },
     Bench {
@@ -68,7 +68,7 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "postgres",
         what: "the same with the site in PostgreSQL; also several writers and servers, and a database 5 ms away",
-        arguments: &["payments", "--postgres", "--seconds", "2"],
+        arguments: &["payments", "--postgres", "--seconds", "1"],
         run: product,
     },
 ];
