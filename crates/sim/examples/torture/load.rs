@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use selfsame_api::client::ClientError;
@@ -26,6 +27,10 @@ const MINOR_MAX: u64 = 300;
 
 /// Requests of a round, at most: more than any scenario waits for.
 pub const REQUESTS: usize = 3_000;
+
+/// Pause of a client that was told to try again later. Without it a round's requests are used up before a database that was
+/// killed has read its log.
+const UNAVAILABLE: Duration = Duration::from_millis(50);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -198,8 +203,12 @@ impl Load {
                         count.answered += 1;
                         count.acknowledged += u64::from(good);
                     });
-                    if matches!(answer, Err(ClientError::Connect { .. })) {
-                        break;
+                    match answer {
+                        Err(ClientError::Connect { .. }) => break,
+                        Err(error) if error.problem().is_some_and(|problem| problem.status == 503) => {
+                            tokio::time::sleep(UNAVAILABLE).await;
+                        }
+                        _ => {}
                     }
                 }
             });
