@@ -24,6 +24,7 @@ pub(crate) const SITE: Migrations = &[
     include_str!("../migrations/site/0008_sign_in_at_pages.sql"),
     include_str!("../migrations/site/0009_settle_several_slots.sql"),
     include_str!("../migrations/site/0010_narrow_payments.sql"),
+    include_str!("../migrations/site/0011_index_continued_payments_only.sql"),
 ];
 
 /// The subject keys.

@@ -300,7 +300,7 @@ impl Store {
     }
 
     /// Ends a verification: no further codes, and the one that was issued is revoked. Answers `false` if this
-    /// terminal has no such verification.
+    /// terminal has no such verification. Whether it has paid is settled by then.
     pub async fn end_verification(
         &self,
         verification: VerificationId,
@@ -309,6 +309,17 @@ impl Store {
         self.writer
             .write("verification_end", move |tx| {
                 let ids = params![verification.to_string(), terminal.to_string()];
+                if tx.postgres().is_some() {
+                    // A charge that is going on has locked the payer's wallets, and nothing else that is seen here.
+                    tx.execute(
+                        "select id
+                         from wallets
+                         where account_id = (select account_id from verifications where id = ?1 and terminal_id = ?2)
+                         order by id
+                         for update",
+                        ids,
+                    )?;
+                }
                 let changed = tx.execute(
                     "update verifications
                      set state = case when state in ('capturing', 'passed') then 'ended' else state end,

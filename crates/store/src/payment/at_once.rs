@@ -147,8 +147,8 @@ const TARGETS: &str = "array(
      )";
 
 /// Reads what the batch asks for. Payers' wallets are locked first, in order of their ids, and what else is read is
-/// read after that: of two batches with one payer, the second sees what the first one wrote. Verifications are locked
-/// against being ended while they pay; payments do not exclude each other by that.
+/// read after that: of two batches with one payer, the second sees what the first one wrote. Whoever ends a verification
+/// locks its payer's wallets before that, too, so that verifications need no lock here.
 pub(super) fn read(
     tx: &postgres::Transaction<'_>,
     held: Held,
@@ -177,9 +177,7 @@ pub(super) fn read(
         "select {CODE_COLUMNS}, {IS_LOOKALIKE}, payment_codes.merchant_id, payment_codes.mac
          from unnest(?1::text[], ?2::bytea[]) as asked (merchant_id, mac)
          join payment_codes on payment_codes.merchant_id = asked.merchant_id and payment_codes.mac = asked.mac
-         join verifications on verifications.id = payment_codes.verification_id
-         order by verifications.id
-         for share of verifications"
+         join verifications on verifications.id = payment_codes.verification_id"
     );
     let site_limits =
         format!("select layer, subject, {LIMIT_COLUMNS} from limits where layer in ('site', 'grade')");
