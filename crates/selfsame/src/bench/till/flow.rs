@@ -148,7 +148,7 @@ impl Till<'_> {
                 if let Err(words) = passed(&verified) {
                     return Ok(Ended::NotVerified(words));
                 }
-                let parts = verification_parts(&verified.session.timings, verified.typing);
+                let parts = verification_parts(&verified.session.timings, verified.calling, verified.typing);
                 let (begun, ended) = (verified.requested_at, verified.ended_at);
                 steps.push(Step { kind: Kind::Verification, begun, ended, parts });
                 let (step, digits) = self.hand_over(&verified).await?;
@@ -187,8 +187,9 @@ impl Till<'_> {
         let asked = self.at.hand_over(&verified.session, &HandoverRequest::default()).await;
         let session = asked.map_err(explain_terminal)?;
         let (_, digits) = handed_digits(&session)?;
-        let parts = handover_parts(&session.timings);
-        Ok((Step { kind: Kind::Handover, begun, ended: Instant::now(), parts }, digits))
+        let ended = Instant::now();
+        let parts = handover_parts(&session.timings, ended - begun);
+        Ok((Step { kind: Kind::Handover, begun, ended, parts }, digits))
     }
 }
 

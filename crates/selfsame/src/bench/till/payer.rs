@@ -73,6 +73,8 @@ pub struct Verified {
     pub asked_at: Instant,
     /// When the register knew how it ended.
     pub ended_at: Instant,
+    /// How long the call of the interface took.
+    pub calling: Duration,
     /// How long the payer typed.
     pub typing: Duration,
     /// When the first picture that was shown was taken.
@@ -96,6 +98,7 @@ impl Payer {
         };
         let requested_at = Instant::now();
         let mut session = at.request(&new).await.map_err(explain_terminal)?;
+        let calling = requested_at.elapsed();
         let (mut asked_at, mut shown_at, mut typing) = (None, None, Duration::ZERO);
         while session.state != SessionState::Done {
             match session.state {
@@ -118,7 +121,7 @@ impl Payer {
         }
         let ended_at = Instant::now();
         let asked_at = asked_at.unwrap_or(ended_at);
-        Ok(Verified { asked_at, session, requested_at, ended_at, typing, shown_at })
+        Ok(Verified { session, requested_at, asked_at, ended_at, calling, typing, shown_at })
     }
 
     /// Types the digits, one after the other.

@@ -20,6 +20,8 @@ pub enum Part {
     PermissionNetwork,
     /// The merchant's system fetches the permission from the platform (its clock).
     PermissionPlatform,
+    /// The register calls the verification interface (register's clock less the waking).
+    Call,
     /// The verification interface wakes the verification program (terminal's clock).
     Wake,
     /// The payer types (payer's clock).
@@ -42,6 +44,8 @@ pub enum Part {
     Comparison,
     /// The rest of the way to the verdict: sending, deciding, storing (verification program's clock less matcher's).
     Verdict,
+    /// The register asks for the code and has the answer (register's clock less terminal's).
+    Ask,
     /// The code is asked for and issued (terminal's clock).
     Code,
     /// The code is given to the register (terminal's clock).
@@ -113,7 +117,8 @@ impl Part {
             Part::PermissionNetwork | Part::PermissionPlatform => Group::Permission,
             Part::Typing => Group::Typing,
             Part::Capture => Group::Capture,
-            Part::Wake
+            Part::Call
+            | Part::Wake
             | Part::Candidates
             | Part::Seal
             | Part::Open
@@ -122,7 +127,7 @@ impl Part {
             | Part::Extraction
             | Part::Comparison
             | Part::Verdict => Group::Verification,
-            Part::Code | Part::Handover => Group::Handover,
+            Part::Ask | Part::Code | Part::Handover => Group::Handover,
             Part::Queue | Part::Load | Part::Decide | Part::Commit | Part::Charge | Part::Till => {
                 Group::Charge
             }
@@ -175,8 +180,9 @@ impl Step {
     }
 }
 
-/// Parts of a verification, from what terminal, verification program and matcher measured.
-pub fn verification_parts(timings: &Timings, typing: Duration) -> Vec<(Part, Duration)> {
+/// Parts of a verification, from what terminal, verification program and matcher measured, and how long the register was
+/// `calling` the interface.
+pub fn verification_parts(timings: &Timings, calling: Duration, typing: Duration) -> Vec<(Part, Duration)> {
     let matcher = [
         (Part::Open, Stage::Open),
         (Part::Detection, Stage::Detection),
@@ -184,7 +190,8 @@ pub fn verification_parts(timings: &Timings, typing: Duration) -> Vec<(Part, Dur
         (Part::Extraction, Stage::Extraction),
         (Part::Comparison, Stage::Comparison),
     ];
-    let mut parts = vec![(Part::Typing, typing)];
+    let calling = calling.saturating_sub(timings.get(Stage::Wake).unwrap_or_default());
+    let mut parts = vec![(Part::Call, calling), (Part::Typing, typing)];
     let own = [
         (Part::Wake, Stage::Wake),
         (Part::Candidates, Stage::Candidates),
@@ -201,10 +208,15 @@ pub fn verification_parts(timings: &Timings, typing: Duration) -> Vec<(Part, Dur
     parts
 }
 
-/// Parts of a hand-over. Session timings grow, so only what came since the verification counts.
-pub fn handover_parts(timings: &Timings) -> Vec<(Part, Duration)> {
+/// Parts of a hand-over that took `whole` as the register saw it. Session timings grow, so only what came since the
+/// verification counts.
+pub fn handover_parts(timings: &Timings, whole: Duration) -> Vec<(Part, Duration)> {
     let of = |(part, stage): (Part, Stage)| Some((part, timings.get(stage)?));
-    [(Part::Code, Stage::Code), (Part::Handover, Stage::Handover)].into_iter().filter_map(of).collect()
+    let stages = [(Part::Code, Stage::Code), (Part::Handover, Stage::Handover)];
+    let mut parts: Vec<_> = stages.into_iter().filter_map(of).collect();
+    let sum: Duration = parts.iter().map(|(_, duration)| *duration).sum();
+    parts.push((Part::Ask, whole.saturating_sub(sum)));
+    parts
 }
 
 /// Parts of a charge that took `whole` as the till saw it.
@@ -313,6 +325,19 @@ mod tests {
         ];
         assert_eq!(unexplained_us(&[&order], Duration::from_millis(100)), 3_000);
         assert_eq!(unexplained_us(&[&order], Duration::from_millis(90)), -7_000);
+    }
+
+    #[test]
+    fn what_the_register_waits_for_is_told_once() {
+        let mut timings = Timings::default();
+        for (stage, ms) in [(Stage::Wake, 2), (Stage::Code, 3), (Stage::Handover, 1)] {
+            timings.add(stage, Duration::from_millis(ms));
+        }
+        let parts = handover_parts(&timings, Duration::from_millis(6));
+        assert!(parts.contains(&(Part::Ask, Duration::from_millis(2))), "{parts:?}");
+        let parts = verification_parts(&timings, Duration::from_millis(5), Duration::from_millis(9));
+        let told = [(Part::Call, 3), (Part::Typing, 9), (Part::Wake, 2)];
+        assert_eq!(parts, told.map(|(part, ms)| (part, Duration::from_millis(ms))));
     }
 
     #[test]

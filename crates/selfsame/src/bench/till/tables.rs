@@ -9,7 +9,8 @@ use super::stages::Part;
 use crate::bench::statistics::{Quantile, Sample};
 
 /// Parts of a payment whose times are told one by one: whatever is no order, no permission, and no waiting for people.
-const PARTS: [(Part, &str); 19] = [
+const PARTS: [(Part, &str); 21] = [
+    (Part::Call, "interface called, less the waking"),
     (Part::Wake, "verification program woken"),
     (Part::Candidates, "verification opened, candidates selected (server)"),
     (Part::Capture, "payer asked until the sample is there"),
@@ -20,6 +21,7 @@ const PARTS: [(Part, &str); 19] = [
     (Part::Extraction, "template made, as far as it took longer (matcher)"),
     (Part::Comparison, "compared (matcher)"),
     (Part::Verdict, "sent, decided, stored (server, less the matcher)"),
+    (Part::Ask, "register asks for the code and has the answer, less the two below"),
     (Part::Code, "code asked for and issued (server)"),
     (Part::Handover, "code given to the register"),
     (Part::Queue, "charge: queue"),
