@@ -15,7 +15,7 @@ use selfsame_server::anchor::Anchor;
 use selfsame_store::Store;
 
 use crate::output;
-use crate::site::{SecretName, Site};
+use crate::site::{DatabaseOption, SecretName, Site};
 
 /// Longest line of an export that is read, in bytes. A row has about one kilobyte.
 const LINE_BYTES_MAX: u64 = 64 << 10;
@@ -39,6 +39,8 @@ enum Command {
 /// On one snapshot, also while the server runs. The format is in docs/audit.md.
 #[derive(Args, Debug)]
 pub struct Export {
+    #[command(flatten)]
+    database: DatabaseOption,
     /// File to write; must not exist
     file: PathBuf,
 }
@@ -82,7 +84,8 @@ impl Audit {
 
 impl Export {
     async fn run(self, site: &Site) -> anyhow::Result<()> {
-        let store = Store::open(&site.existing_database()?).context("failed to open the site")?;
+        let database = self.database.of(site).existing_database()?;
+        let store = Store::open(&database).context("failed to open the site")?;
         let file = File::create_new(&self.file);
         let file = file.with_context(|| format!("failed to make `{}`", self.file.display()))?;
         let mut sink = BufWriter::new(file);

@@ -38,7 +38,7 @@ pub struct Init {
     #[arg(long = "domain", value_name = "DOMAIN")]
     domains: Vec<String>,
     /// Keep the site's data in this PostgreSQL database instead of files, e.g. postgres://selfsame@localhost/selfsame
-    #[arg(long, value_name = "URL", env = DATABASE_VARIABLE)]
+    #[arg(long, value_name = "URL", env = DATABASE_VARIABLE, hide_env_values = true)]
     database: Option<String>,
     /// Print what was made as JSON
     #[arg(long)]

@@ -16,7 +16,7 @@ use selfsame_store::Database;
 
 use crate::models::face_pack;
 use crate::process::{ProcessOptions, stop};
-use crate::site::{ClonePolicyKind, SecretName, Site};
+use crate::site::{ClonePolicyKind, DatabaseOption, SecretName, Site};
 use crate::supervise::{ChildProcess, Watch};
 
 /// Run the payment server of a site
@@ -26,8 +26,11 @@ use crate::supervise::{ChildProcess, Watch};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   selfsame server --site /srv/canteen
+  selfsame server --site /srv/canteen --database postgres://selfsame@localhost/selfsame
   selfsame server --site /srv/canteen --log-format json 2>> /var/log/selfsame.log")]
 pub struct Server {
+    #[command(flatten)]
+    database: DatabaseOption,
     #[command(flatten)]
     process: ProcessOptions,
 }
@@ -35,6 +38,7 @@ pub struct Server {
 impl Server {
     /// Runs until stopped.
     pub async fn run(self, site: &Site) -> anyhow::Result<()> {
+        let site = &self.database.of(site);
         let config = config(site)?;
         let (_stopper, stopped) = self.process.start()?;
         let clock = Arc::new(AdvancingClock::new(SystemClock));

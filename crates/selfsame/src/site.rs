@@ -21,7 +21,7 @@ use selfsame_terminal::register::RegisterSettings;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-pub use self::database::DATABASE_VARIABLE;
+pub use self::database::{DATABASE_VARIABLE, DatabaseOption};
 
 /// The commented settings that a new site gets; also the defaults for what a site leaves out.
 pub const DEFAULT_SETTINGS: &str = include_str!("../selfsame.default.toml");
@@ -42,6 +42,8 @@ const SOCKET_PATH_BYTES_MAX: usize = 103;
 #[derive(Clone, Debug)]
 pub struct Site {
     folder: PathBuf,
+    /// PostgreSQL database that goes before the one of the settings.
+    database: Option<String>,
 }
 
 /// Settings, `selfsame.toml`.
@@ -318,7 +320,7 @@ impl Site {
     pub fn new(folder: &Path) -> anyhow::Result<Self> {
         let folder =
             std::path::absolute(folder).with_context(|| format!("no usable path: `{}`", folder.display()))?;
-        Ok(Self { folder })
+        Ok(Self { folder, database: None })
     }
 
     /// The folder.

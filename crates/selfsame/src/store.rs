@@ -10,7 +10,7 @@ use selfsame_store::{Copied, Database, LEASE, LedgerAudit, Store as SiteStore};
 use serde_json::json;
 
 use crate::output;
-use crate::site::Site;
+use crate::site::{DatabaseOption, Site};
 
 /// Names of the files of a backup.
 const SITE_FILE: &str = "site.db";
@@ -40,6 +40,8 @@ enum Command {
   selfsame store copy --site /srv/canteen --to /srv/canteen/data      (back to files)
   selfsame store copy --site /srv/canteen --from /backup/monday --to /srv/canteen/data")]
 struct Copy {
+    #[command(flatten)]
+    database: DatabaseOption,
     /// The new database: an address of PostgreSQL, or a folder for two files
     #[arg(long, value_name = "URL|DIR")]
     to: String,
@@ -57,6 +59,8 @@ struct Copy {
 /// so that folder is for days, not for years. Secrets (the folder `secrets`) are not in it either.
 #[derive(Args, Debug)]
 pub struct Backup {
+    #[command(flatten)]
+    database: DatabaseOption,
     /// A folder that does not exist yet, for the site's data
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
@@ -130,7 +134,7 @@ impl Copy {
     async fn run(self, site: &Site) -> anyhow::Result<()> {
         let from = match &self.from {
             Some(from) => named(from),
-            None => site.existing_database()?,
+            None => self.database.of(site).existing_database()?,
         };
         if let Database::Files { site, .. } = &from {
             ensure!(site.exists(), "there is no site in {from}");
@@ -175,7 +179,7 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
 impl Backup {
     /// Runs it.
     pub async fn run(self, site: &Site) -> anyhow::Result<()> {
-        let source = open(&site.existing_database()?)?;
+        let source = open(&self.database.of(site).existing_database()?)?;
         make_folder(&self.to)?;
         // The store always has both files; those that are not wanted are made elsewhere and thrown away.
         let aside = tempfile::tempdir().context("failed to make a temporary folder")?;

@@ -96,4 +96,12 @@ async fn a_site_is_made_in_postgresql_and_moves_to_files() {
     .expect("it is written");
     let told = refused(&selfsame(&site, &["audit", "export", name(&folder.path().join("none"))]));
     assert!(told.contains("connect to PostgreSQL") && !told.contains("secret"), "{told}");
+    // Whoever names the database means that one, whatever the settings say.
+    let (export, backup) = (folder.path().join("named.jsonl"), folder.path().join("backup"));
+    done(&selfsame(&site, &["audit", "export", name(&export), "--database", &url]));
+    done(&selfsame(&site, &["backup", "--to", name(&backup), "--database", &url]));
+    let again = folder.path().join("again");
+    done(&selfsame(&site, &["store", "copy", "--to", name(&again), "--database", &url]));
+    let told = refused(&selfsame(&site, &["server", "--database", unreachable]));
+    assert!(told.contains("connect to PostgreSQL") && !told.contains("secret"), "{told}");
 }
