@@ -584,8 +584,14 @@ async fn a_commit_whose_wait_for_the_standby_somebody_ended_is_no_answer() {
         }
     };
     assert!(matches!(posted, StoreError::OutcomeUnknown { .. }), "{posted}");
+    // Before a server says what became of it, a later commit of its own must have got to the standby.
+    let fenced = with_patience(Duration::from_millis(200), store.fence(0)).await;
+    assert!(matches!(fenced, Err(StoreError::StillRunning { .. })), "{fenced:?}");
     shared.cluster.set("synchronous_standby_names", "").await.expect("it is set");
     let answers = post(&store, 0, again()).await.expect("it is decided");
-    assert!(matches!(answers[0], Answer::Done { replayed: true, .. }), "it was on this server's disk: {answers:?}");
+    assert!(
+        matches!(answers[0], Answer::Done { replayed: true, .. }),
+        "it was on this server's disk: {answers:?}"
+    );
     assert_eq!(balance(&store, 0).await, 1_001);
 }
