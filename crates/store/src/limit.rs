@@ -88,16 +88,16 @@ pub(crate) fn load_limits(tx: &Transaction<'_>, layer: Layer) -> Result<Limits> 
     Ok(found.unwrap_or_default())
 }
 
-/// The first two columns: minutes and whether gestures confirm.
-pub(crate) fn read_rules(found: &Row<'_>) -> Result<Rules> {
-    let business_day = BusinessDay { utc_offset_minutes: row::integer(found, 0)? };
-    Ok(Rules { business_day, gesture_confirms: found.get(1)? })
+/// Two columns from `first` on: minutes and whether gestures confirm.
+pub(crate) fn read_rules(found: &Row<'_>, first: usize) -> Result<Rules> {
+    let business_day = BusinessDay { utc_offset_minutes: row::integer(found, first)? };
+    Ok(Rules { business_day, gesture_confirms: found.get(first + 1)? })
 }
 
 pub(crate) fn load_rules(tx: &Transaction<'_>) -> Result<Rules> {
     let found = tx
         .prepare_cached("select utc_offset_minutes, gesture_confirms from rules where id = 1")?
-        .query_row(params![], read_rules)
+        .query_row(params![], |found| read_rules(found, 0))
         .optional()?;
     Ok(found.unwrap_or_default())
 }

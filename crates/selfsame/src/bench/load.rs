@@ -11,6 +11,7 @@ use selfsame_domain::clock::{Clock, SystemClock};
 use selfsame_domain::id::PaymentId;
 use selfsame_domain::money::{Amount, Currency};
 use selfsame_domain::payment::{Answer, BATCH_REQUESTS_MAX, Charge, Request};
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -316,21 +317,32 @@ pub async fn open_loop<C: Charging>(
     let gap = Duration::from_secs(1) / per_second;
     let busy = busy_time()?;
     let started = Instant::now();
-    let mut running = JoinSet::new();
-    for (number, code) in codes.into_iter().enumerate() {
-        let due = started + gap * u32::try_from(number)?;
-        tokio::time::sleep_until(due.into()).await;
-        let (free, idle, collector) = (free.clone(), idle.clone(), collector.clone());
-        running.spawn(async move {
-            let _turn = free.acquire().await?;
-            let client = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut client = client.context("there is a client for each turn")?;
-            let paid = client.charge(code).await?;
-            collector.take(due, paid);
-            idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
-            anyhow::Ok(())
-        });
-    }
+    let (kept, by_all, on) = (collector.clone(), idle.clone(), Handle::current());
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a timer of the runtime is up to a millisecond late, as long as a payment"
+    )]
+    let offer = move || {
+        let mut running = JoinSet::new();
+        for (number, code) in codes.into_iter().enumerate() {
+            let due = started + gap * u32::try_from(number)?;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let (free, idle, collector) = (free.clone(), by_all.clone(), kept.clone());
+            let charge = async move {
+                let _turn = free.acquire().await?;
+                let client = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                let mut client = client.context("there is a client for each turn")?;
+                let paid = client.charge(code).await?;
+                collector.take(due, paid);
+                idle.lock().unwrap_or_else(PoisonError::into_inner).push(client);
+                anyhow::Ok(())
+            };
+            running.spawn_on(charge, &on);
+        }
+        anyhow::Ok(running)
+    };
+    let running =
+        tokio::task::spawn_blocking(offer).await.context("the clients of the benchmark broke")??;
     finish(running, TIMEOUT).await?;
     let length = started.elapsed();
     clients.append(&mut idle.lock().unwrap_or_else(PoisonError::into_inner));

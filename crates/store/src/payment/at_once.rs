@@ -3,6 +3,10 @@
 //! The rules are where they are for SQLite: in `domain`. What is read here is what [`load`](super::load) would ask for one
 //! by one; what is written is what [`save`](super::save) writes, with the guards inside the statements, so that the
 //! commit can be sent along. Requests about earlier payments still read those one by one.
+//!
+//! What is looked up for each element of an array stands in a subquery that can yield one row only (a scalar one, or
+//! `limit 1`). A join says the same, but PostgreSQL plans it once, on what the tables hold then: on a new site it walked
+//! through all payments for every batch, to find the few that were asked for.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -34,9 +38,12 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// The payers behind the batch's codes, given as pairs, and those that it names.
 const ACCOUNTS: &str = "array(
-         select payment_codes.account_id
+         select (
+             select account_id
+             from payment_codes
+             where payment_codes.merchant_id = asked.merchant_id and payment_codes.mac = asked.mac
+         )
          from unnest(?1::text[], ?2::bytea[]) as asked (merchant_id, mac)
-         join payment_codes on payment_codes.merchant_id = asked.merchant_id and payment_codes.mac = asked.mac
      ) || ?3::text[]";
 
 /// What was read of a batch.
@@ -133,15 +140,20 @@ const TARGETS: &str = "array(
          where payment_id = any (
              ?4::text[]
              || array(
-                 select payments.payment_id
+                 select (
+                     select payment_id
+                     from payments
+                     where payments.caller = asked.caller and payments.kind = 'charge' and payments.reference = asked.reference
+                 )
                  from unnest(?5::text[], ?6::text[]) as asked (caller, reference)
-                 join payments on payments.caller = asked.caller and payments.kind = 'charge'
-                     and payments.reference = asked.reference
              )
              || array(
-                 select payments.payment_id
+                 select (
+                     select payment_id
+                     from payments
+                     where payments.slot = asked.slot and payments.sequence = asked.sequence
+                 )
                  from unnest(?7::bigint[], ?8::bigint[]) as asked (slot, sequence)
-                 join payments on payments.slot = asked.slot and payments.sequence = asked.sequence
              )
          )
      )";
@@ -164,9 +176,9 @@ pub(super) fn read(
         ]
     };
     let wallets = format!(
-        "select {WALLET_COLUMNS}
+        "select {WALLET_COLUMNS}, (select count(*) from pins where pins.account_id = wallets.account_id) > 0
          from wallets
-         join accounts on accounts.id = wallets.account_id
+         cross join lateral (select state from accounts where accounts.id = wallets.account_id limit 1) as accounts
          where wallets.id = any (
              array(select payers.id from wallets as payers where payers.account_id = any ({ACCOUNTS})) || {TARGETS}
          )
@@ -176,13 +188,25 @@ pub(super) fn read(
     let codes = format!(
         "select {CODE_COLUMNS}, {IS_LOOKALIKE}, payment_codes.merchant_id, payment_codes.mac
          from unnest(?1::text[], ?2::bytea[]) as asked (merchant_id, mac)
-         join payment_codes on payment_codes.merchant_id = asked.merchant_id and payment_codes.mac = asked.mac
-         join verifications on verifications.id = payment_codes.verification_id"
+         cross join lateral (
+             select *
+             from payment_codes
+             where payment_codes.merchant_id = asked.merchant_id and payment_codes.mac = asked.mac
+             limit 1
+         ) as payment_codes
+         cross join lateral (
+             select *
+             from verifications
+             where verifications.id = payment_codes.verification_id
+             limit 1
+         ) as verifications"
     );
-    let site_limits =
-        format!("select layer, subject, {LIMIT_COLUMNS} from limits where layer in ('site', 'grade')");
-    let payer_limits = format!(
+    let limits = format!(
         "select layer, subject, {LIMIT_COLUMNS}
+         from limits
+         where layer in ('site', 'grade')
+         union all
+         select layer, subject, {LIMIT_COLUMNS}
          from limits
          where layer in ('account', 'guardian') and subject = any ({ACCOUNTS})"
     );
@@ -193,7 +217,6 @@ pub(super) fn read(
              and exists (select 1 from limits where day_minor_max is not null or day_count_max is not null)
          order by slot, sequence"
     );
-    let pins = format!("select account_id from pins where account_id = any ({ACCOUNTS})");
     let mut since = payers();
     since.push(Value::Integer((now - DAY).as_millis()));
     let mut named = payers();
@@ -204,18 +227,27 @@ pub(super) fn read(
         Value::Integers(&asked.receipt_slots),
         Value::Integers(&asked.receipt_sequences),
     ]);
-    let steps: [Step<'_>; 10] = [
+    let steps: [Step<'_>; 7] = [
         (
-            "select slot, epoch, sequence, hash from slots where slot = ?1",
+            "select slot, epoch, sequence, hash, coalesce(utc_offset_minutes, 0), coalesce(gesture_confirms, 0), currency
+             from slots
+             cross join site
+             left join rules on rules.id = site.id
+             where slot = ?1 and site.id = 1",
             vec![Value::Integer(held.slot.into())],
         ),
         (&wallets, named),
         (&codes, vec![Value::Texts(&asked.code_merchants), Value::ByteStrings(&asked.code_macs)]),
         (
-            "select payments.caller, payments.kind, payments.reference, payments.payment_id
+            "select asked.caller, asked.kind, asked.reference, payments.payment_id
              from unnest(?1::text[], ?2::text[], ?3::text[]) as asked (caller, kind, reference)
-             join payments on payments.caller = asked.caller and payments.kind = asked.kind
-                 and payments.reference = asked.reference",
+             cross join lateral (
+                 select payment_id
+                 from payments
+                 where payments.caller = asked.caller and payments.kind = asked.kind
+                     and payments.reference = asked.reference
+                 limit 1
+             ) as payments",
             vec![Value::Texts(&asked.callers), Value::Texts(&asked.kinds), Value::Texts(&asked.references)],
         ),
         (
@@ -225,28 +257,16 @@ pub(super) fn read(
              left join code_guesses on code_guesses.merchant_id = asked.id",
             vec![Value::Texts(&asked.merchants)],
         ),
-        (
-            "select coalesce(utc_offset_minutes, 0), coalesce(gesture_confirms, 0), currency
-             from site
-             left join rules on rules.id = site.id
-             where site.id = 1",
-            Vec::new(),
-        ),
-        (&site_limits, Vec::new()),
-        (&payer_limits, payers()),
-        (&pins, payers()),
+        (&limits, payers()),
         (&rows, since),
     ];
-    let [slot, wallets, codes, references, merchants, site, site_limits, payer_limits, pins, rows] =
-        tx.pipeline(steps)?;
+    let [slot, wallets, codes, references, merchants, limits, rows] = tx.pipeline(steps)?;
 
-    let site = site.first().ok_or(database::DatabaseError::NoRow)?;
-    let site = database::Row::Postgres(site);
-    let rules = read_rules(&site)?;
-    let slot = slot.first().ok_or(database::DatabaseError::NoRow)?;
+    let slot = database::Row::Postgres(slot.first().ok_or(database::DatabaseError::NoRow)?);
+    let rules = read_rules(&slot, 4)?;
     let mut known = Known {
-        slot: read_slot(&database::Row::Postgres(slot))?,
-        currency: row::text(&site, 2)?,
+        slot: read_slot(&slot)?,
+        currency: row::text(&slot, 6)?,
         terms: Terms {
             business_day: rules.business_day,
             gesture_confirms: rules.gesture_confirms,
@@ -262,6 +282,9 @@ pub(super) fn read(
     };
     for found in wallets.iter().map(database::Row::Postgres) {
         let wallet = read_wallet(&found)?;
+        if found.get(8)? {
+            known.with_pin.insert(wallet.account);
+        }
         known.wallets.entry(wallet.account).or_default().push(wallet);
     }
     for found in codes.iter().map(database::Row::Postgres) {
@@ -277,14 +300,13 @@ pub(super) fn read(
     for found in merchants.iter().map(database::Row::Postgres) {
         known.merchants.insert(row::text(&found, 4)?, read_merchant_terms(&found)?);
     }
-    for found in site_limits.iter().map(database::Row::Postgres) {
-        read_site_limits(&found, &mut known.terms)?;
-    }
-    for found in payer_limits.iter().map(database::Row::Postgres) {
-        known.limits.insert((found.get(0)?, found.get(1)?), read_limits(&found, 2)?);
-    }
-    for found in pins.iter().map(database::Row::Postgres) {
-        known.with_pin.insert(row::text(&found, 0)?);
+    for found in limits.iter().map(database::Row::Postgres) {
+        let layer: String = found.get(0)?;
+        if ["account", "guardian"].contains(&layer.as_str()) {
+            known.limits.insert((layer, found.get(1)?), read_limits(&found, 2)?);
+        } else {
+            read_site_limits(&found, &mut known.terms)?;
+        }
     }
     for found in rows.iter().map(database::Row::Postgres) {
         let row = read_row(&found)?.row;

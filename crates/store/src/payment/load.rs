@@ -20,12 +20,14 @@ use crate::site::load_currency;
 use crate::slot::{Held, load_slot};
 
 /// Whether the payer of `verifications` looks much like somebody else in what was compared. Of a PIN nothing was.
-pub(crate) const IS_LOOKALIKE: &str = "exists (
-        select 1
+///
+/// Counted, here and below, because for an `exists` PostgreSQL may plan to read all of the other table first.
+pub(crate) const IS_LOOKALIKE: &str = "(
+        select count(*)
         from lookalikes
         where lookalikes.account_id = verifications.account_id and lookalikes.modality = verifications.modality
             and verifications.sensor_grade <> 'pin'
-    )";
+    ) > 0";
 
 /// Columns that [`read_code`] reads, of `payment_codes` joined with `verifications`.
 pub(crate) const CODE_COLUMNS: &str =
@@ -33,7 +35,7 @@ pub(crate) const CODE_COLUMNS: &str =
      payment_codes.account_id, payment_codes.store_id, payment_codes.terminal_id, payment_codes.currency,
      payment_codes.amount_minor_max, payment_codes.expires_at,
      verifications.code_id is distinct from payment_codes.id,
-     exists (select 1 from payments where payments.verification_id = payment_codes.verification_id)";
+     (select count(*) from payments where payments.verification_id = payment_codes.verification_id) > 0";
 
 pub(crate) fn read_code(found: &database::Row<'_>) -> Result<Code> {
     Ok(Code {

@@ -1,6 +1,7 @@
 //! The store on real files: versions, the two files apart, and what no caller may get past it.
 
 mod api_key;
+mod batch;
 mod candidates;
 mod migration;
 mod postgres;

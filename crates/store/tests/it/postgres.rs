@@ -26,7 +26,7 @@ use tokio::task::JoinSet;
 use crate::{account, now};
 
 /// Payers, codes and payments of each test, at most.
-const CODES: u64 = 400;
+pub const CODES: u64 = 400;
 
 fn eur(minor: i64) -> Amount {
     Amount::new(minor, currency()).expect("an amount")
@@ -36,7 +36,7 @@ fn currency() -> Currency {
     "EUR".parse().expect("a currency")
 }
 
-fn bytes(number: u64) -> [u8; 10] {
+pub fn bytes(number: u64) -> [u8; 10] {
     let mut bytes = [0; 10];
     bytes[2..].copy_from_slice(&number.to_be_bytes());
     bytes
@@ -56,7 +56,7 @@ fn merchant() -> MerchantId {
     MerchantId::new(now(), [1; 10])
 }
 
-fn charge(number: u64, order: u64, code: u64, minor: i64) -> Request {
+pub fn charge(number: u64, order: u64, code: u64, minor: i64) -> Request {
     Request::Charge(Charge {
         payment: payment(number),
         merchant: merchant(),
@@ -69,7 +69,7 @@ fn charge(number: u64, order: u64, code: u64, minor: i64) -> Request {
     })
 }
 
-fn refund(number: u64, order: u64, minor: i64) -> Request {
+pub fn refund(number: u64, order: u64, minor: i64) -> Request {
     Request::Refund(Refund {
         payment: payment(number),
         merchant: merchant(),
@@ -80,7 +80,7 @@ fn refund(number: u64, order: u64, minor: i64) -> Request {
     })
 }
 
-fn top_up(number: u64, payer: u8, minor: i64) -> Request {
+pub fn top_up(number: u64, payer: u8, minor: i64) -> Request {
     Request::TopUp(TopUp {
         payment: payment(number),
         account: account(payer),
@@ -92,13 +92,13 @@ fn top_up(number: u64, payer: u8, minor: i64) -> Request {
 }
 
 /// A database with a merchant, and so many payers with so much money, each with codes.
-struct Shared {
-    cluster: Cluster,
+pub struct Shared {
+    pub cluster: Cluster,
     url: String,
 }
 
 impl Shared {
-    async fn start(payers: u8, minor: i64) -> Option<(Self, Arc<Store>)> {
+    pub async fn start(payers: u8, minor: i64) -> Option<(Self, Arc<Store>)> {
         if !is_installed_or_skip() {
             return None;
         }
@@ -152,7 +152,7 @@ impl Shared {
     }
 
     /// Somebody else at the database.
-    async fn connect(&self) -> tokio_postgres::Client {
+    pub async fn connect(&self) -> tokio_postgres::Client {
         let (client, connection) =
             tokio_postgres::connect(&self.url, tokio_postgres::NoTls).await.expect("it answers");
         tokio::spawn(connection);
@@ -185,7 +185,7 @@ fn beat(store: &Arc<Store>) -> tokio::task::AbortHandle {
     tokio::spawn(beating).abort_handle()
 }
 
-async fn post(store: &Store, writer: usize, requests: Vec<Request>) -> Result<Vec<Answer>, StoreError> {
+pub async fn post(store: &Store, writer: usize, requests: Vec<Request>) -> Result<Vec<Answer>, StoreError> {
     store.post_batch(writer, requests, Vec::new(), Vec::new(), now()).await.map(|outcome| outcome.answers)
 }
 
@@ -224,7 +224,7 @@ async fn audit(store: &Store) -> Vec<u64> {
         .collect()
 }
 
-async fn balance(store: &Store, payer: u8) -> i64 {
+pub async fn balance(store: &Store, payer: u8) -> i64 {
     store.account(account(payer)).await.expect("it reads").expect("it is there").wallets[0].balance_minor
 }
 
@@ -522,76 +522,4 @@ async fn a_verification_waits_for_no_standby_but_what_speaks_against_the_payer_d
     store.create_verification(new, now()).await.expect("it waits for nobody");
     let found = store.verification(id).await.expect("it reads").expect("it is there");
     assert_eq!(found.attempts_left, 2);
-}
-
-/// Waits until so many connections wait in this way.
-async fn until_waiting(shared: &Shared, what: &str, number: usize) {
-    let sql = format!("select pid from pg_stat_activity where datname = 'site' and {what}");
-    while shared.cluster.query("postgres", &sql).await.expect("it reads").lines().count() < number {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-const WAITS_FOR_A_LOCK: &str = "wait_event_type = 'Lock'";
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_a_charge_and_the_end_of_its_verification_the_second_sees_what_the_first_one_wrote() {
-    let Some((shared, store)) = Shared::start(1, 1_000).await else { return };
-    let (id, terminal) = (VerificationId::new(now(), bytes(0)), TerminalId::new(now(), [1; 10]));
-    let mut somebody = shared.connect().await;
-    // Somebody pays: the end, and with it the answer whether it has paid, waits for that.
-    let paying = somebody.transaction().await.expect("it begins");
-    paying.batch_execute("select id from selfsame.wallets for update").await.expect("it is locked");
-    let ending = {
-        let store = store.clone();
-        tokio::spawn(async move { store.end_verification(id, terminal).await })
-    };
-    until_waiting(&shared, WAITS_FOR_A_LOCK, 1).await;
-    assert!(!ending.is_finished());
-    paying.rollback().await.expect("it ends");
-    assert!(ending.await.expect("no panic").expect("it is written"));
-    // Somebody ends it while a charge waits for the wallet: the charge reads the code after that.
-    let ending = somebody.transaction().await.expect("it begins");
-    ending.batch_execute("select id from selfsame.wallets for update").await.expect("it is locked");
-    let paying = {
-        let store = store.clone();
-        tokio::spawn(async move { post(&store, 0, vec![charge(1, 1, 1, 5)]).await })
-    };
-    until_waiting(&shared, WAITS_FOR_A_LOCK, 1).await;
-    ending.batch_execute("update selfsame.verifications set code_id = null").await.expect("it is written");
-    ending.commit().await.expect("it is written");
-    let answers = paying.await.expect("no panic").expect("it is decided");
-    assert!(matches!(answers[0], Answer::Refused(Refusal::CodeRevoked)), "{answers:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_whose_wait_for_the_standby_somebody_ended_is_no_answer() {
-    let Some((shared, store)) = Shared::start(1, 1_000).await else { return };
-    shared.cluster.set("synchronous_standby_names", "nobody").await.expect("it is set");
-    let again = || vec![top_up(2_000_000, 0, 1)];
-    let posted = loop {
-        // The server takes a setting over when it gets to it.
-        let posting = {
-            let store = store.clone();
-            tokio::spawn(async move { post(&store, 0, again()).await })
-        };
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'";
-        shared.cluster.query("postgres", cancel).await.expect("it is told");
-        match posting.await.expect("no panic") {
-            Ok(_) => continue,
-            Err(posted) => break posted,
-        }
-    };
-    assert!(matches!(posted, StoreError::OutcomeUnknown { .. }), "{posted}");
-    // Before a server says what became of it, a later commit of its own must have got to the standby.
-    let fenced = with_patience(Duration::from_millis(200), store.fence(0)).await;
-    assert!(matches!(fenced, Err(StoreError::StillRunning { .. })), "{fenced:?}");
-    shared.cluster.set("synchronous_standby_names", "").await.expect("it is set");
-    let answers = post(&store, 0, again()).await.expect("it is decided");
-    assert!(
-        matches!(answers[0], Answer::Done { replayed: true, .. }),
-        "it was on this server's disk: {answers:?}"
-    );
-    assert_eq!(balance(&store, 0).await, 1_001);
 }
