@@ -305,7 +305,11 @@ async fn finish<T: 'static>(
 /// for one of them, and its latency counts on.
 pub const OPEN_CLIENTS: usize = 64;
 
-/// An open loop: latency counts from the moment a payment was due, so that waiting behind others shows.
+/// Fractions of its multiples are spread evenly and never come round.
+const GOLDEN_RATIO: f64 = 1.618_033_988_749_895;
+
+/// An open loop: latency counts from the moment a payment was due, so that waiting behind others shows. Each is due somewhere
+/// else in its own interval: payments in step with the kernel's ticks would be seen at work by every tick or by none.
 pub async fn open_loop<C: Charging>(
     clients: &mut Vec<C>,
     codes: Vec<C::Code>,
@@ -325,7 +329,7 @@ pub async fn open_loop<C: Charging>(
     let offer = move || {
         let mut running = JoinSet::new();
         for (number, code) in codes.into_iter().enumerate() {
-            let due = started + gap * u32::try_from(number)?;
+            let due = started + gap.mul_f64(number as f64 + (number as f64 * GOLDEN_RATIO).fract());
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let (free, idle, collector) = (free.clone(), by_all.clone(), kept.clone());
             let charge = async move {

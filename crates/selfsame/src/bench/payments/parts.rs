@@ -345,13 +345,14 @@ impl Run {
     async fn servers(&mut self) -> anyhow::Result<()> {
         let (length, in_flight) = (self.length(), self.extent.in_flight);
         let mut sites = Vec::new();
+        // As many writers in all: it is the database's machine that they are counted for.
         for (name, count) in [(SERVERS_ONE, 1), (SERVERS_TWO, 2)] {
             let world = self.world(1).await?;
             // The servers take the slots.
             world.store.release_slot().await?;
             let mut servers = Vec::new();
             for _ in 0..count {
-                servers.push(ServerProcess::start(&world, self.writers).await?);
+                servers.push(ServerProcess::start(&world, (self.writers / count).max(1)).await?);
             }
             sites.push((name, world, servers));
         }
