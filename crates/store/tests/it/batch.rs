@@ -53,18 +53,19 @@ async fn of_a_charge_and_the_end_of_its_verification_the_second_sees_what_the_fi
 async fn a_commit_whose_wait_for_the_standby_somebody_ended_is_no_answer() {
     let Some((shared, store)) = Shared::start(1, 1_000).await else { return };
     shared.cluster.set("synchronous_standby_names", "nobody").await.expect("it is set");
-    let again = || vec![top_up(2_000_000, 0, 1)];
+    let mut number = 2_000_000;
     let posted = loop {
-        // The server takes a setting over when it gets to it.
         let posting = {
             let store = store.clone();
-            tokio::spawn(async move { post(&store, 0, again()).await })
+            tokio::spawn(async move { post(&store, 0, vec![top_up(number, 0, 1)]).await })
         };
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'";
-        shared.cluster.query("postgres", cancel).await.expect("it is told");
+        while !posting.is_finished() {
+            let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'";
+            shared.cluster.query("postgres", cancel).await.expect("it is told");
+        }
         match posting.await.expect("no panic") {
-            Ok(_) => continue,
+            // The server takes a setting over when it gets to it.
+            Ok(_) => number += 1,
             Err(posted) => break posted,
         }
     };
@@ -73,12 +74,13 @@ async fn a_commit_whose_wait_for_the_standby_somebody_ended_is_no_answer() {
     let fenced = with_patience(Duration::from_millis(200), store.fence(0)).await;
     assert!(matches!(fenced, Err(StoreError::StillRunning { .. })), "{fenced:?}");
     shared.cluster.set("synchronous_standby_names", "").await.expect("it is set");
-    let answers = post(&store, 0, again()).await.expect("it is decided");
+    let answers = post(&store, 0, vec![top_up(number, 0, 1)]).await.expect("it is decided");
     assert!(
         matches!(answers[0], Answer::Done { replayed: true, .. }),
         "it was on this server's disk: {answers:?}"
     );
-    assert_eq!(balance(&store, 0).await, 1_001);
+    let paid_in = i64::try_from(number - 2_000_000).expect("a small number") + 1;
+    assert_eq!(balance(&store, 0).await, 1_000 + paid_in);
 }
 
 /// Most rows that a request may read by an index, or of a table without.
