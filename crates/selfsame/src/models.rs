@@ -17,7 +17,7 @@ use selfsame_biometrics::model_pack::{
 use serde_json::json;
 
 use crate::output;
-use crate::site::{Settings, Site};
+use crate::site::{Settings, Site, write_whole};
 
 /// Longest wait for a file of a pack.
 const PULL_TIMEOUT: Duration = Duration::from_secs(300);
@@ -225,9 +225,7 @@ async fn pull(folder: &Path, pack: &str, url: &str) -> anyhow::Result<()> {
         if !whole(&bytes) {
             bail!("what {address} gives is not the file that the pack lists: nothing was kept");
         }
-        let beside = path.with_extension("new");
-        let kept = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, &path));
-        kept.with_context(|| format!("failed to write `{}`", path.display()))?;
+        write_whole(&path, &bytes)?;
         progress.inc(file.bytes);
     }
     progress.finish_and_clear();

@@ -408,10 +408,7 @@ impl Site {
 
     /// Writes such a thing, so that readers see all of it or none.
     pub fn write_run(&self, name: &str, text: &str) -> anyhow::Result<()> {
-        let path = self.run(name);
-        let beside = path.with_extension("new");
-        let write = || fs::write(&beside, text).and_then(|()| fs::rename(&beside, &path));
-        write().with_context(|| format!("failed to write `{}`", path.display()))
+        write_whole(&self.run(name), text.as_bytes())
     }
 
     /// The same, readable by its owner only.
@@ -523,6 +520,13 @@ impl Site {
         };
         Ok(Zeroizing::new(bytes))
     }
+}
+
+/// Writes a file, so that readers see all of the old one or all of the new one.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let beside = path.with_added_extension("new");
+    let write = || fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    write().with_context(|| format!("failed to write `{}`", path.display()))
 }
 
 /// Writes a new file that only its owner can read.

@@ -13,6 +13,8 @@ use anyhow::Context;
 use selfsame_api::client::Client;
 use tokio::process::{Child, Command};
 
+use crate::site::write_whole;
+
 /// First and longest pause before a restart.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -91,8 +93,7 @@ impl ChildProcess {
         }
         let child = command.spawn().with_context(|| format!("failed to start the {}", self.name))?;
         let pid = child.id().unwrap_or_default();
-        std::fs::write(&self.pid_file, pid.to_string())
-            .with_context(|| format!("failed to write `{}`", self.pid_file.display()))?;
+        write_whole(&self.pid_file, pid.to_string().as_bytes())?;
         tracing::info!(process.name = self.name, process.pid = pid, "started a process");
         Ok(child)
     }

@@ -300,7 +300,7 @@ impl<'a> Processes<'a> {
     async fn tell(&self, screen: &Screen, name: &str, where_: &str) -> anyhow::Result<()> {
         let file = self.site.till.run(&format!("{name}.pid"));
         // A process may answer before its parent has written down which one it is.
-        let written = || fs::read_to_string(&file).ok().filter(|pid| !pid.is_empty());
+        let written = || fs::read_to_string(&file).ok();
         self.until(name, async || written().map(drop)).await?;
         let pid = written().with_context(|| format!("failed to read `{}`", file.display()))?;
         screen.step(name, format_args!("process {pid:8} {where_}"))
