@@ -1,9 +1,8 @@
 //! What the operator has set for this terminal: heard over the channel, in force at once, and kept in a file so that it
 //! also holds after a restart while the server is away.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use selfsame_api::configuration::{Configuration, ConfigurationSource, Language};
 use selfsame_api::interface::{DEADLINE_MS_MAX, DEADLINE_MS_MIN, HandoverMode, NewSession, RegisterKind};
 
 use crate::channel::Connection;
-use crate::lock;
+use crate::{lock, write_private};
 
 /// Longest file that is read, in bytes. A real one has 300.
 const FILE_BYTES_MAX: u64 = 16 << 10;
@@ -119,13 +118,8 @@ fn read(path: &Path) -> io::Result<Option<Configuration>> {
     serde_json::from_slice(&text).map(Some).map_err(io::Error::other)
 }
 
-/// Beside the old file and then in its place, so that there is always a whole one.
 fn write(path: &Path, configuration: &Configuration) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(&serde_json::to_vec_pretty(configuration).map_err(io::Error::other)?)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
+    write_private(path, &serde_json::to_vec_pretty(configuration).map_err(io::Error::other)?)
 }
 
 #[cfg(test)]

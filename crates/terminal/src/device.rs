@@ -7,7 +7,7 @@ mod token;
 mod uses;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub use link::ServerLink;
 pub use rotation::{keep_key_fresh, rotate_key};
 pub use token::{PIN_VARIABLE, Token, TokenError};
 
-use crate::random;
+use crate::{random, write_private};
 use token::{TokenKey, TokenSigner};
 use uses::MachineUses;
 
@@ -176,16 +176,10 @@ impl Stored {
         serde_json::from_slice(&bytes).map_err(|_| DeviceError::Damaged(path.to_owned()))
     }
 
-    /// Beside the old file and then in its place, so that there is always a whole one.
     fn write(&self, path: &Path) -> Result<(), DeviceError> {
         let write = || {
             let bytes = Zeroizing::new(serde_json::to_vec_pretty(self).map_err(io::Error::other)?);
-            let beside = path.with_extension("new");
-            let mut file =
-                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&beside, path)?;
+            write_private(path, &bytes)?;
             // The new name is on the disk when its folder is: a key that the server knows must not be lost.
             fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
         };
