@@ -125,6 +125,11 @@ impl Asked {
         asked
     }
 
+    /// Whether any of it continues an earlier payment.
+    fn continues(&self) -> bool {
+        !(self.targets.is_empty() && self.target_orders.is_empty() && self.receipt_slots.is_empty())
+    }
+
     fn add_key(&mut self, key: Option<IdempotencyKey>) {
         let Some(key) = key else { return };
         self.callers.push(Some(key.caller.to_string()));
@@ -175,13 +180,21 @@ pub(super) fn read(
             Value::Texts(&asked.accounts),
         ]
     };
+    // Most batches continue nothing, and find the wallets to lock by their payers alone.
+    let is_wanted = if asked.continues() {
+        format!(
+            "wallets.id = any (
+             array(select payers.id from wallets as payers where payers.account_id = any ({ACCOUNTS})) || {TARGETS}
+         )"
+        )
+    } else {
+        format!("wallets.account_id = any ({ACCOUNTS})")
+    };
     let wallets = format!(
         "select {WALLET_COLUMNS}, (select count(*) from pins where pins.account_id = wallets.account_id) > 0
          from wallets
          cross join lateral (select state from accounts where accounts.id = wallets.account_id limit 1) as accounts
-         where wallets.id = any (
-             array(select payers.id from wallets as payers where payers.account_id = any ({ACCOUNTS})) || {TARGETS}
-         )
+         where {is_wanted}
          order by wallets.id
          for update of wallets"
     );
@@ -201,6 +214,7 @@ pub(super) fn read(
              limit 1
          ) as verifications"
     );
+    // Payers are looked for where any payer has limits of their own, here, and where days are limited, below.
     let limits = format!(
         "select layer, subject, {LIMIT_COLUMNS}
          from limits
@@ -208,7 +222,8 @@ pub(super) fn read(
          union all
          select layer, subject, {LIMIT_COLUMNS}
          from limits
-         where layer in ('account', 'guardian') and subject = any ({ACCOUNTS})"
+         where layer in ('account', 'guardian') and subject = any ({ACCOUNTS})
+             and exists (select 1 from limits where layer in ('account', 'guardian'))"
     );
     let rows = format!(
         "select {ROW_COLUMNS}
@@ -219,14 +234,16 @@ pub(super) fn read(
     );
     let mut since = payers();
     since.push(Value::Integer((now - DAY).as_millis()));
-    let mut named = payers();
-    named.extend([
-        Value::Texts(&asked.targets),
-        Value::Texts(&asked.target_callers),
-        Value::Texts(&asked.target_orders),
-        Value::Integers(&asked.receipt_slots),
-        Value::Integers(&asked.receipt_sequences),
-    ]);
+    let mut wanted = payers();
+    if asked.continues() {
+        wanted.extend([
+            Value::Texts(&asked.targets),
+            Value::Texts(&asked.target_callers),
+            Value::Texts(&asked.target_orders),
+            Value::Integers(&asked.receipt_slots),
+            Value::Integers(&asked.receipt_sequences),
+        ]);
+    }
     let steps: [Step<'_>; 7] = [
         (
             "select slot, epoch, sequence, hash, coalesce(utc_offset_minutes, 0), coalesce(gesture_confirms, 0), currency
@@ -236,7 +253,7 @@ pub(super) fn read(
              where slot = ?1 and site.id = 1",
             vec![Value::Integer(held.slot.into())],
         ),
-        (&wallets, named),
+        (&wallets, wanted),
         (&codes, vec![Value::Texts(&asked.code_merchants), Value::ByteStrings(&asked.code_macs)]),
         (
             "select asked.caller, asked.kind, asked.reference, payments.payment_id
