@@ -15,6 +15,7 @@ use selfsame_domain::time::Timestamp;
 use selfsame_domain::timing::Timings;
 
 use crate::attempt::{self, Attempt};
+use crate::connection::Commit;
 use crate::database::{Optional, Row, Transaction, params};
 use crate::error::{Result, StoreError};
 use crate::payment::load::{IS_LOOKALIKE, find_by_key, find_by_receipt, find_history, load};
@@ -226,14 +227,16 @@ impl Store {
         Ok(BatchOutcome { answers, origins, times: BatchTimes { load, decide, commit: decided.elapsed() } })
     }
 
-    /// Records refusals and timings of payments when no further batch comes along to carry them.
+    /// Records refusals and timings of payments when no further batch comes along to carry them. Timings alone are not
+    /// worth a sync.
     pub async fn record_aftermath(
         &self,
         attempts: Vec<Attempt>,
         timings: Vec<(PaymentId, Timings)>,
     ) -> std::result::Result<(), StoreError> {
-        let writer = &self.ledger().writer;
-        writer.write("payments_aftermath", move |tx| save_aftermath(tx, &attempts, &timings)).await
+        let commit = if attempts.is_empty() { Commit::InOrder } else { Commit::Synced };
+        let work = move |tx: &Transaction<'_>| save_aftermath(tx, &attempts, &timings);
+        self.ledger().writer.write_as(commit, "payments_aftermath", work).await
     }
 
     /// What became of a reference.
