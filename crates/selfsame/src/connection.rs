@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -12,6 +12,8 @@ use selfsame_api::merchant::Secret;
 use selfsame_api::problem::ProblemCode;
 use selfsame_domain::clock::SystemClock;
 use selfsame_terminal::device::DeviceIdentity;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::output::Usage;
 use crate::site::Site;
@@ -119,6 +121,37 @@ pub fn explain(error: ClientError) -> anyhow::Error {
     }
 }
 
+/// How long a command repeats what the server's storage was too slow for, and how long it waits in between.
+const INSIST_FOR: Duration = Duration::from_secs(30);
+const INSIST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Waits before the next try if the server's storage was too slow, for so long that it is worth one: what was asked is not
+/// done, or nobody knows yet.
+pub async fn is_worth_another_try(error: &ClientError, since: Instant) -> bool {
+    let code = error.problem().map(|problem| problem.code);
+    let is_behind = matches!(code, Some(ProblemCode::Unavailable | ProblemCode::OutcomeUnknown));
+    let is_worth = is_behind && since.elapsed() < INSIST_FOR;
+    if is_worth {
+        tokio::time::sleep(INSIST_PAUSE).await;
+    }
+    is_worth
+}
+
+/// Posts, again and again while the server's storage is too slow. For what has a reference, or does no harm a second time.
+pub async fn insist<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<T, ClientError> {
+    let since = Instant::now();
+    loop {
+        match client.post(path, body, TIMEOUT).await {
+            Err(error) if is_worth_another_try(&error, since).await => {}
+            done => return done,
+        }
+    }
+}
+
 /// A failed call of this machine's terminal with what to do about it.
 pub fn explain_terminal(error: ClientError) -> anyhow::Error {
     let absent = error.is_certainly_unsent();
@@ -140,7 +173,38 @@ pub fn query_value(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::response::IntoResponse;
+    use axum::routing::post;
+    use axum::{Json, Router};
+    use selfsame_api::problem::Problem;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_storage_was_too_slow_for_is_asked_again_and_nothing_else() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let answer = {
+            let asked = asked.clone();
+            async move || match asked.fetch_add(1, Ordering::SeqCst) {
+                0 => Problem::new(ProblemCode::OutcomeUnknown).into_response(),
+                1 => Problem::new(ProblemCode::Unavailable).into_response(),
+                2 => Json("done").into_response(),
+                _ => Problem::new(ProblemCode::ConsentMissing).into_response(),
+            }
+        };
+        let routes = Router::new().route("/v1/top-ups", post(answer));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let client = Client::tcp(&url, Credentials::None, Arc::new(SystemClock));
+        let done: String = insist(&client, "/v1/top-ups", &()).await.unwrap();
+        assert_eq!((done.as_str(), asked.load(Ordering::SeqCst)), ("done", 3));
+        let refused = insist::<String>(&client, "/v1/top-ups", &()).await.unwrap_err();
+        assert!(refused.problem().is_some_and(|problem| problem.code == ProblemCode::ConsentMissing));
+        assert_eq!(asked.load(Ordering::SeqCst), 4, "a refusal is not asked about again");
+    }
 
     #[test]
     fn references_travel_in_a_query_unchanged() {

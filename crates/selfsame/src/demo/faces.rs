@@ -182,10 +182,10 @@ async fn enrol(
     let consent = consent(stage, account).await?;
     for (place, photos) in data.people.iter().enumerate().skip(from).take(PEOPLE_MAX) {
         let (enrolled, unused) = photos.split_at(ENROLLED);
-        let enrolment = desk.open(account, consent, Modality::Face, 0).await.map_err(explain)?;
+        let mut enrolment = desk.open(account, consent, Modality::Face, 0).await.map_err(explain)?;
         let frames: Vec<SampleFrame> =
             read(enrolled)?.into_iter().map(|photo| SampleFrame::face(photo, 0)).collect();
-        match desk.submit(&enrolment, SensorGrade::Simulated, &frames).await {
+        match desk.submit(&mut enrolment, SensorGrade::Simulated, &frames).await {
             Ok(active) if active.state == EnrolmentState::Active => {
                 let templates = active.templates;
                 let kept = unused.len();

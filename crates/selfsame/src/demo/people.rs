@@ -13,7 +13,7 @@ use selfsame_domain::id::{AccountId, ConsentId};
 use selfsame_domain::money::Amount;
 use selfsame_domain::sensor::{Modality, SensorGrade};
 
-use crate::connection::{TIMEOUT, explain};
+use crate::connection::{TIMEOUT, explain, insist};
 use crate::demo::Stage;
 use crate::demo::processes::Processes;
 use crate::demo::screen::Screen;
@@ -142,7 +142,7 @@ impl People {
     ) -> anyhow::Result<Payment> {
         let amount = Amount::new(minor, stage.site.currency)?;
         let new = NewTopUp { top_up_ref: reference.parse()?, account, amount, purpose: None };
-        let payment: Payment = stage.operator.post("/v1/top-ups", &new, TIMEOUT).await.map_err(explain)?;
+        let payment: Payment = insist(&stage.operator, "/v1/top-ups", &new).await.map_err(explain)?;
         ensure!(payment.amount == amount, "{} was paid in instead of {amount}", payment.amount);
         self.paid_in_minor += minor;
         self.rows += 1;
@@ -163,7 +163,7 @@ async fn account(
         phone: Some(phone.to_owned()),
         member_number: None,
     };
-    let account: Account = stage.operator.post("/v1/accounts", &new, TIMEOUT).await.map_err(explain)?;
+    let account: Account = insist(&stage.operator, "/v1/accounts", &new).await.map_err(explain)?;
     Ok(Person { name, last4, finger, account: account.id, next_press: FIRST_PAYMENT_PRESS })
 }
 
@@ -175,7 +175,7 @@ pub async fn face_account(stage: &Stage<'_>, name: &str, last4: &str) -> anyhow:
         phone: Some(format!("+44 20 7946 {last4}")),
         member_number: None,
     };
-    let account: Account = stage.operator.post("/v1/accounts", &new, TIMEOUT).await.map_err(explain)?;
+    let account: Account = insist(&stage.operator, "/v1/accounts", &new).await.map_err(explain)?;
     Ok(account.id)
 }
 
@@ -184,7 +184,7 @@ pub async fn consent(stage: &Stage<'_>, account: AccountId) -> anyhow::Result<Co
     let text = text_in("en")?;
     let new =
         NewConsent { account, text_version: text.version.to_owned(), language: text.language.to_owned() };
-    let consent: Consent = stage.operator.post("/v1/consents", &new, TIMEOUT).await.map_err(explain)?;
+    let consent: Consent = insist(&stage.operator, "/v1/consents", &new).await.map_err(explain)?;
     Ok(consent.id)
 }
 
@@ -194,11 +194,11 @@ fn fake_consent() -> ConsentId {
 }
 
 async fn enrol(desk: &EnrolmentDesk<'_>, person: &Person, consent: ConsentId) -> anyhow::Result<u32> {
-    let enrolment = desk.open(person.account, consent, Modality::Finger, 2).await.map_err(explain)?;
+    let mut enrolment = desk.open(person.account, consent, Modality::Finger, 2).await.map_err(explain)?;
     let finger = person.finger;
     let drawn = tokio::task::spawn_blocking(move || synthetic_samples(finger, &ENROLMENT_PRESSES)).await;
     let samples = drawn.context("the presses could not be drawn")?;
-    let active = desk.submit(&enrolment, SensorGrade::Simulated, &samples).await;
+    let active = desk.submit(&mut enrolment, SensorGrade::Simulated, &samples).await;
     let templates = match active {
         Ok(active) => active.templates,
         Err(error) => bail!("{} could not be enrolled: {error}", person.name),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -22,7 +22,7 @@ use selfsame_terminal::capture::{CaptureSource, SampleFrame};
 use selfsame_terminal::device::DeviceIdentity;
 use selfsame_terminal::enrolment::{EnrolError, submit_enrolment, take_samples};
 
-use crate::connection::{TIMEOUT, explain};
+use crate::connection::{TIMEOUT, explain, insist, is_worth_another_try};
 use crate::desk::Counter;
 use crate::output::{self, Usage};
 use crate::process::stop;
@@ -102,18 +102,27 @@ impl EnrolmentDesk<'_> {
             modality,
             instance: finger_position,
         };
-        self.operator.post("/v1/enrolments", &new, TIMEOUT).await
+        insist(self.operator, "/v1/enrolments", &new).await
     }
 
-    /// Sends samples.
+    /// Sends samples. Where storage is too slow to say what came of them, once more, to another enrolment, which takes the
+    /// place of the first: so does any second one of the same finger or face, and nobody has to press again.
     pub async fn submit(
         &self,
-        enrolment: &Enrolment,
+        enrolment: &mut Enrolment,
         grade: SensorGrade,
         samples: &[SampleFrame],
     ) -> Result<Enrolment, EnrolError> {
         let link = self.identity.link(Arc::new(SystemClock));
-        submit_enrolment(self.identity, &link, enrolment, grade, samples).await
+        let since = Instant::now();
+        loop {
+            match submit_enrolment(self.identity, &link, enrolment, grade, samples).await {
+                Err(EnrolError::Server(error)) if is_worth_another_try(&error, since).await => {}
+                done => return done,
+            }
+            let Enrolment { account, consent, modality, instance, .. } = *enrolment;
+            *enrolment = self.open(account, consent, modality, instance).await?;
+        }
     }
 }
 
@@ -138,7 +147,7 @@ impl Enrol {
         let mut enrolment = opened.map_err(|error| explain_open(error, self.account))?;
         for number in 1.. {
             let (grade, samples) = self.samples(counter, &identity, wanted).await?;
-            let error = match desk.submit(&enrolment, grade, &samples).await {
+            let error = match desk.submit(&mut enrolment, grade, &samples).await {
                 Ok(enrolled) => return print_enrolled(counter, &enrolled),
                 Err(EnrolError::Server(error)) => error,
                 Err(error) => return Err(error.into()),

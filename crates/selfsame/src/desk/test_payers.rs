@@ -18,7 +18,7 @@ use selfsame_terminal::device::DeviceIdentity;
 use selfsame_terminal::enrolment::EnrolError;
 use serde_json::json;
 
-use crate::connection::{TIMEOUT, explain};
+use crate::connection::{TIMEOUT, explain, insist};
 use crate::desk::Counter;
 use crate::desk::consent::text_in;
 use crate::desk::enrol::{EnrolmentDesk, synthetic_samples};
@@ -81,13 +81,13 @@ pub async fn make(operator: &Client, desk: &DeviceIdentity) -> anyhow::Result<Ve
             phone: None,
             member_number: Some(member_number.clone()),
         };
-        let account: Account = operator.post("/v1/accounts", &new, TIMEOUT).await.map_err(explain)?;
+        let account: Account = insist(operator, "/v1/accounts", &new).await.map_err(explain)?;
         if number == 0 {
             let currency = account.wallets.first().context("the account has no wallet")?.currency;
             let amount = Amount::new(BALANCE_MINOR, currency)?;
             let reference = "test-payer-top-up".parse()?;
             let new = NewTopUp { top_up_ref: reference, account: account.id, amount, purpose: None };
-            operator.post::<Payment>("/v1/top-ups", &new, TIMEOUT).await.map_err(explain)?;
+            insist::<Payment>(operator, "/v1/top-ups", &new).await.map_err(explain)?;
         }
         enrol(operator, desk, account.id, FIRST_FINGER + number).await?;
         made.push((member_number, account.id));
@@ -104,7 +104,7 @@ async fn enrol(
     let text = text_in("en")?;
     let new =
         NewConsent { account, text_version: text.version.to_owned(), language: text.language.to_owned() };
-    let consent: Consent = operator.post("/v1/consents", &new, TIMEOUT).await.map_err(explain)?;
+    let consent: Consent = insist(operator, "/v1/consents", &new).await.map_err(explain)?;
     let desk = EnrolmentDesk { identity: desk, operator };
     let mut opened = desk.open(account, consent.id, Modality::Finger, 2).await.map_err(explain)?;
     for attempt in 0..TRIES_MAX {
@@ -112,7 +112,7 @@ async fn enrol(
         let presses: Vec<u64> = (first..first + PRESSES).collect();
         let drawn = tokio::task::spawn_blocking(move || synthetic_samples(finger, &presses)).await;
         let samples = drawn.context("the presses could not be drawn")?;
-        let error = match desk.submit(&opened, SensorGrade::Simulated, &samples).await {
+        let error = match desk.submit(&mut opened, SensorGrade::Simulated, &samples).await {
             Ok(_) => return Ok(()),
             Err(EnrolError::Server(error)) => error,
             Err(error) => return Err(error.into()),
