@@ -32,6 +32,20 @@ async fn opening_a_site_again_changes_nothing() {
     assert_eq!((schema(&files.site()), schema(&files.keys())), before);
 }
 
+/// PostgreSQL would look it up for every row that is written.
+#[tokio::test]
+async fn rows_of_the_ledger_reference_no_other_table() {
+    let files = Files::new();
+    drop(files.open_with_site().await);
+    let database = Connection::open(files.site()).expect("the file opens");
+    let references = |table: &str| -> i64 {
+        let sql = "select count(*) from pragma_foreign_key_list(?1)";
+        database.query_row(sql, [table], |row| row.get(0)).expect("a count")
+    };
+    assert_eq!(references("payments"), 0);
+    assert!(references("payment_codes") > 0, "nothing is counted");
+}
+
 #[tokio::test]
 async fn a_file_of_a_newer_program_is_refused_and_left_alone() {
     for newer in [Files::site as fn(&Files) -> _, Files::keys] {
