@@ -44,10 +44,11 @@ impl Purpose {
         match self {
             // A statement that was prepared on empty tables keeps reading whole tables until somebody analyzes them
             // (measured: 4.5 times slower), so that way is closed. A lock is held by another batch for some
-            // milliseconds; nobody at a till waits for longer than two seconds. No `statement_timeout`: it would also end
-            // a commit's wait for the standby, which then counts as done.
+            // milliseconds; nobody at a till waits for longer than two seconds, and a server that is frozen with locks is
+            // undone after as long. No `statement_timeout`: it would also end a commit's wait for the standby, which then
+            // counts as done.
             Purpose::Payments => {
-                "set lock_timeout = '1s'; set idle_in_transaction_session_timeout = '10s'; \
+                "set lock_timeout = '1s'; set idle_in_transaction_session_timeout = '2s'; \
                  set enable_seqscan = off; set enable_hashjoin = off; set enable_mergejoin = off; \
                  set enable_bitmapscan = off; set jit = off; set plan_cache_mode = force_generic_plan"
             }
