@@ -125,16 +125,16 @@ pub fn explain(error: ClientError) -> anyhow::Error {
 const INSIST_FOR: Duration = Duration::from_secs(30);
 const INSIST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Waits before the next try if the server's storage was too slow, for so long that it is worth one: what was asked is not
-/// done, or nobody knows yet.
-pub async fn is_worth_another_try(error: &ClientError, since: Instant) -> bool {
+/// Pauses if the server's storage was too slow, so that what was asked is not done, or nobody knows yet. Answers whether to
+/// try again: not if it was refused, and not for longer than [`INSIST_FOR`] since the first try.
+pub async fn pause_before_retry(error: &ClientError, since: Instant) -> bool {
     let code = error.problem().map(|problem| problem.code);
     let is_behind = matches!(code, Some(ProblemCode::Unavailable | ProblemCode::OutcomeUnknown));
-    let is_worth = is_behind && since.elapsed() < INSIST_FOR;
-    if is_worth {
+    let retries = is_behind && since.elapsed() < INSIST_FOR;
+    if retries {
         tokio::time::sleep(INSIST_PAUSE).await;
     }
-    is_worth
+    retries
 }
 
 /// Posts, again and again while the server's storage is too slow. For what has a reference, or does no harm a second time.
@@ -146,7 +146,7 @@ pub async fn insist<T: DeserializeOwned>(
     let since = Instant::now();
     loop {
         match client.post(path, body, TIMEOUT).await {
-            Err(error) if is_worth_another_try(&error, since).await => {}
+            Err(error) if pause_before_retry(&error, since).await => {}
             done => return done,
         }
     }

@@ -22,7 +22,7 @@ use selfsame_terminal::capture::{CaptureSource, SampleFrame};
 use selfsame_terminal::device::DeviceIdentity;
 use selfsame_terminal::enrolment::{EnrolError, submit_enrolment, take_samples};
 
-use crate::connection::{TIMEOUT, explain, insist, is_worth_another_try};
+use crate::connection::{TIMEOUT, explain, insist, pause_before_retry};
 use crate::desk::Counter;
 use crate::output::{self, Usage};
 use crate::process::stop;
@@ -117,7 +117,7 @@ impl EnrolmentDesk<'_> {
         let since = Instant::now();
         loop {
             match submit_enrolment(self.identity, &link, enrolment, grade, samples).await {
-                Err(EnrolError::Server(error)) if is_worth_another_try(&error, since).await => {}
+                Err(EnrolError::Server(error)) if pause_before_retry(&error, since).await => {}
                 done => return done,
             }
             let Enrolment { account, consent, modality, instance, .. } = *enrolment;
