@@ -121,15 +121,24 @@ pub fn explain(error: ClientError) -> anyhow::Error {
     }
 }
 
-/// How long a command repeats what the server's storage was too slow for, and how long it waits in between.
+/// How long a command repeats what storage or matcher were too slow for, and how long it waits in between.
 const INSIST_FOR: Duration = Duration::from_secs(30);
 const INSIST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Pauses if the server's storage was too slow, so that what was asked is not done, or nobody knows yet. Answers whether to
-/// try again: not if it was refused, and not for longer than [`INSIST_FOR`] since the first try.
+/// Pauses if storage or matcher were too slow, or away and being started again, so that what was asked is not done, or nobody
+/// knows yet. Answers whether to try again: not if it was refused, and not for longer than [`INSIST_FOR`] since the first
+/// try.
 pub async fn pause_before_retry(error: &ClientError, since: Instant) -> bool {
     let code = error.problem().map(|problem| problem.code);
-    let is_behind = matches!(code, Some(ProblemCode::Unavailable | ProblemCode::OutcomeUnknown));
+    let is_behind = matches!(
+        code,
+        Some(
+            ProblemCode::Unavailable
+                | ProblemCode::OutcomeUnknown
+                | ProblemCode::MatcherUnavailable
+                | ProblemCode::MatcherBusy
+        )
+    );
     let retries = is_behind && since.elapsed() < INSIST_FOR;
     if retries {
         tokio::time::sleep(INSIST_PAUSE).await;
@@ -137,7 +146,7 @@ pub async fn pause_before_retry(error: &ClientError, since: Instant) -> bool {
     retries
 }
 
-/// Posts, again and again while the server's storage is too slow. For what has a reference, or does no harm a second time.
+/// Posts, again and again while the server is behind. For what has a reference, or does no harm a second time.
 pub async fn insist<T: DeserializeOwned>(
     client: &Client,
     path: &str,
@@ -183,7 +192,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_storage_was_too_slow_for_is_asked_again_and_nothing_else() {
+    async fn what_the_server_was_too_slow_for_is_asked_again_and_nothing_else() {
         let asked = Arc::new(AtomicUsize::new(0));
         let answer = {
             let asked = asked.clone();
@@ -200,10 +209,10 @@ mod tests {
         tokio::spawn(async move { axum::serve(listener, routes).await });
         let client = Client::tcp(&url, Credentials::None, Arc::new(SystemClock));
         let done: String = insist(&client, "/v1/top-ups", &()).await.unwrap();
-        assert_eq!((done.as_str(), asked.load(Ordering::SeqCst)), ("done", 3));
+        assert_eq!((done.as_str(), asked.load(Ordering::SeqCst)), ("done", 5));
         let refused = insist::<String>(&client, "/v1/top-ups", &()).await.unwrap_err();
         assert!(refused.problem().is_some_and(|problem| problem.code == ProblemCode::ConsentMissing));
-        assert_eq!(asked.load(Ordering::SeqCst), 4, "a refusal is not asked about again");
+        assert_eq!(asked.load(Ordering::SeqCst), 6, "a refusal is not asked about again");
     }
 
     #[test]

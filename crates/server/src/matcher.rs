@@ -14,8 +14,12 @@ use selfsame_domain::clock::Clock;
 use selfsame_domain::verification::{CalibrationPoint, Score};
 use selfsame_store::{StoredTemplate, WrappedKey as StoredKey};
 
-/// Longest wait for the matcher. Extraction of the largest picture takes a fraction of it.
+/// Longest wait for the matcher, where somebody wants to pay.
 const TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Longest wait for the templates of an enrolment. They take a fraction of a second, but many times that where others keep
+/// the processors busy, and asking again would cost them once more. The desk waits for half a minute.
+const EXTRACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A client of the matcher's socket.
 pub(crate) struct Matcher {
@@ -51,7 +55,8 @@ impl Matcher {
 
     /// Makes templates of an enrolment's frames.
     pub(crate) async fn extract(&self, request: &ExtractionRequest) -> Result<ExtractionResponse, Problem> {
-        self.client.post("/v1/extractions", request, TIMEOUT).await.map_err(|error| unavailable(&error))
+        let extracted = self.client.post("/v1/extractions", request, EXTRACTION_TIMEOUT).await;
+        extracted.map_err(|error| unavailable(&error))
     }
 }
 

@@ -105,8 +105,8 @@ impl EnrolmentDesk<'_> {
         insist(self.operator, "/v1/enrolments", &new).await
     }
 
-    /// Sends samples. Where storage is too slow to say what came of them, once more, to another enrolment, which takes the
-    /// place of the first: so does any second one of the same finger or face, and nobody has to press again.
+    /// Sends samples. Where storage or matcher are too slow to say what came of them, once more, to another enrolment, which
+    /// takes the place of the first: so does any second one of the same finger or face, and nobody has to press again.
     pub async fn submit(
         &self,
         enrolment: &mut Enrolment,
