@@ -199,7 +199,9 @@ mod tests {
             async move || match asked.fetch_add(1, Ordering::SeqCst) {
                 0 => Problem::new(ProblemCode::OutcomeUnknown).into_response(),
                 1 => Problem::new(ProblemCode::Unavailable).into_response(),
-                2 => Json("done").into_response(),
+                2 => Problem::new(ProblemCode::MatcherUnavailable).into_response(),
+                3 => Problem::new(ProblemCode::MatcherBusy).into_response(),
+                4 => Json("done").into_response(),
                 _ => Problem::new(ProblemCode::ConsentMissing).into_response(),
             }
         };
