@@ -11,6 +11,9 @@ use crate::processes::{PATIENCE, program};
 /// What the smallest run comes to: two delays at two knobs and the mix, one payment for each flow.
 const SETTINGS: usize = 4;
 
+/// The longer one of these delays, in microseconds.
+const DELAY_US: i64 = 40_000;
+
 fn microseconds(value: &Value) -> i64 {
     value.as_i64().expect("whole microseconds")
 }
@@ -45,8 +48,14 @@ fn check(payment: &Value) {
         "barcode" => assert_eq!(path, ["order", "charge"]),
         "general_last" => {
             assert_eq!(steps, ["order", "verification", "handover", "charge"]);
-            assert_eq!(path.len(), 3, "one of order and verification is waited for: {path:?}");
-            assert_eq!(path[1..], ["handover", "charge"]);
+            let (waited_for, then) = path.split_at(path.len() - 2);
+            assert_eq!(then, ["handover", "charge"]);
+            // Whoever was held up may have the answer of a merchant next door before asking for the verification.
+            let may_be_both = microseconds(&payment["steps"][0][1]) < DELAY_US;
+            assert!(
+                waited_for.len() == 1 || (may_be_both && waited_for == ["order", "verification"]),
+                "one of order and verification is waited for: {payment}"
+            );
         }
         "general_first" => {
             assert_eq!(steps, ["basket", "order", "verification", "handover", "charge"]);
@@ -82,8 +91,8 @@ async fn the_stages_of_benched_payments_add_up_and_follow_their_flow() {
     payments.iter().for_each(check);
     let slow = |payment: &&Value| payment["setting"] == 1 && payment["flow"] == "conventional";
     for payment in payments.iter().filter(slow) {
-        let order = payment["steps"][0][1].as_u64().expect("the order's length");
-        assert!(order >= 40_000, "a delay that was set is never undercut: {order}");
+        let order = microseconds(&payment["steps"][0][1]);
+        assert!(order >= DELAY_US, "a delay that was set is never undercut: {order}");
     }
     for file in ["till.json", "till.md", "wait.svg", "wait.png"] {
         let length = std::fs::metadata(folder.path().join(file)).expect("it is written").len();
