@@ -139,6 +139,7 @@ fn check_lines(results: &Value) {
         "5 ms away: one statement each, 32 in flight",
         "open loop of 500/s: store path",
         "open loop of 500/s: one statement each",
+        "open loop of 500/s: two round trips each",
         "open loop of 500/s: one textbook statement each",
         "one server, HTTP, 256 in flight",
         "two servers, HTTP, 256 in flight",

@@ -11,7 +11,7 @@ use selfsame_cluster::Proxy;
 
 use crate::bench::baseline::{self, Baseline};
 use crate::bench::load::{self, Figures, OPEN_CLIENTS};
-use crate::bench::one_statement::{OneStatement, Tables, round_trip};
+use crate::bench::one_statement::{Design, OneStatement, round_trip};
 use crate::bench::payments::report::Report;
 use crate::bench::postgres::Server;
 use crate::bench::servers::ServerProcess;
@@ -32,6 +32,7 @@ pub const ONE_STATEMENT_AWAY: &str = "5 ms away: one statement each, 32 in fligh
 pub const ONE_STATEMENT_AWAY_MANY: &str = "5 ms away: one statement each, 256 in flight";
 pub const OPEN: &str = "open loop of 500/s: store path";
 pub const ONE_STATEMENT: &str = "open loop of 500/s: one statement each";
+pub const TWO_TRIPS: &str = "open loop of 500/s: two round trips each";
 pub const TEXTBOOK: &str = "open loop of 500/s: one textbook statement each";
 pub const SERVERS_ONE: &str = "one server, HTTP, 256 in flight";
 pub const SERVERS_TWO: &str = "two servers, HTTP, 256 in flight";
@@ -68,7 +69,7 @@ pub enum Part {
     Writers,
     /// A database 5 ms away: store path, pgbench and one statement for each payment (PostgreSQL only)
     Away,
-    /// 500 payments a second come in: store path beside one statement for each payment (PostgreSQL only)
+    /// 500 payments a second come in: store path beside one statement, or two round trips, for each payment (PostgreSQL only)
     Open,
     /// One and two server processes on one database (PostgreSQL only)
     Servers,
@@ -250,7 +251,7 @@ impl Run {
         let (length, in_flight) = (self.length(), self.extent.in_flight);
         let mut world = self.world(MERCHANTS).await?;
         world.go_through(world.place()?.through(proxy.address())?).await?;
-        let mut rival = OneStatement::new(&server, Tables::Lean, self.extent.size.payers).await?;
+        let mut rival = OneStatement::new(&server, Design::Lean, self.extent.size.payers).await?;
         let through = rival.place().through(proxy.address())?;
         let mut few = rival.connections(baseline::CLIENTS.min(in_flight), Some(&through)).await?;
         let mut many = Vec::new();
@@ -304,8 +305,10 @@ impl Run {
         let mut world = self.world(MERCHANTS).await?;
         let mut clients = load::in_process(&world, OPEN_CLIENTS);
         let mut rivals = Vec::new();
-        for (name, tables) in [(ONE_STATEMENT, Tables::Lean), (TEXTBOOK, Tables::Textbook)] {
-            let rival = OneStatement::new(&server, tables, payers).await?;
+        let designs =
+            [(ONE_STATEMENT, Design::Lean), (TWO_TRIPS, Design::TwoTrips), (TEXTBOOK, Design::Textbook)];
+        for (name, design) in designs {
+            let rival = OneStatement::new(&server, design, payers).await?;
             let clients = OPEN_CLIENTS.min(self.extent.in_flight);
             if !rival.has_room_for(clients).await? {
                 output::note(format_args!("no room for {clients} connections: `{name}` is left out"));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::bench::load::Figures;
 use crate::bench::payments::parts::{
     EDGE, HOT, MAIN, ONE_STATEMENT, ONE_STATEMENT_AWAY, ONE_STATEMENT_AWAY_MANY, OPEN, SERVERS_ONE,
-    SERVERS_TWO, STORE_AWAY, TEXTBOOK, UNIFORM,
+    SERVERS_TWO, STORE_AWAY, TEXTBOOK, TWO_TRIPS, UNIFORM,
 };
 use crate::output;
 
@@ -279,6 +279,13 @@ const COMPARISONS: &[Comparison] = &[
         Some(Bar::AtMost(Ratio(100))),
     ),
     compare("p99 at 500/s, store path to one textbook statement", OPEN, To::Line(TEXTBOOK), Of::P99, None),
+    compare(
+        "p99 at 500/s, two round trips to one statement",
+        TWO_TRIPS,
+        To::Line(ONE_STATEMENT),
+        Of::P99,
+        None,
+    ),
     compare(
         "two servers to one",
         SERVERS_TWO,
