@@ -11,9 +11,9 @@ use selfsame_cluster::Proxy;
 
 use crate::bench::baseline::{self, Baseline};
 use crate::bench::load::{self, Figures, OPEN_CLIENTS};
-use crate::bench::one_statement::{Design, OneStatement, round_trip};
 use crate::bench::payments::report::Report;
 use crate::bench::postgres::Server;
+use crate::bench::rival::{Design, Rival, round_trip};
 use crate::bench::servers::ServerProcess;
 use crate::bench::till::Chance;
 use crate::bench::world::{Engine, Size, World};
@@ -251,7 +251,7 @@ impl Run {
         let (length, in_flight) = (self.length(), self.extent.in_flight);
         let mut world = self.world(MERCHANTS).await?;
         world.go_through(world.place()?.through(proxy.address())?).await?;
-        let mut rival = OneStatement::new(&server, Design::Lean, self.extent.size.payers).await?;
+        let mut rival = Rival::new(&server, Design::Lean, self.extent.size.payers).await?;
         let through = rival.place().through(proxy.address())?;
         let mut few = rival.connections(baseline::CLIENTS.min(in_flight), Some(&through)).await?;
         let mut many = Vec::new();
@@ -308,7 +308,7 @@ impl Run {
         let designs =
             [(ONE_STATEMENT, Design::Lean), (TWO_TRIPS, Design::TwoTrips), (TEXTBOOK, Design::Textbook)];
         for (name, design) in designs {
-            let rival = OneStatement::new(&server, design, payers).await?;
+            let rival = Rival::new(&server, design, payers).await?;
             let clients = OPEN_CLIENTS.min(self.extent.in_flight);
             if !rival.has_room_for(clients).await? {
                 output::note(format_args!("no room for {clients} connections: `{name}` is left out"));

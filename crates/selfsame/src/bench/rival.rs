@@ -1,10 +1,10 @@
-//! The conventional design that we hold ourselves against on PostgreSQL: one statement and one commit for each payment,
-//! prepared, on a connection of its own for everybody who waits.
+//! Conventional designs that we hold ourselves against on PostgreSQL: a commit for each payment, prepared, on a connection of
+//! its own for everybody who waits.
 //!
-//! It is there three times. On lean tables, with numbers where our ledger has text, and without what makes ours one that can
-//! be audited: no order, no hash, no limits, one row. On the same tables, but decided here and not in the statement, which
-//! takes two round trips, as any design does that decides outside of the database. And on the tables of a textbook: the
-//! code is marked as used, the payment has its two entries, and an event tells of it.
+//! There are three. One statement for a payment on lean tables, with numbers where our ledger has text, and without what makes
+//! ours one that can be audited: no order, no hash, no limits, one row. The same tables, but decided here and not in the
+//! statement, which takes two round trips, as it does wherever it is decided outside of the database. And one statement on
+//! the tables of a textbook: the code is marked as used, the payment has its two entries, and an event tells of it.
 //!
 //! Its SQL is here and not in `crates/store`, because it is nothing that the product ever runs.
 
@@ -142,8 +142,8 @@ pub enum Design {
     Textbook,
 }
 
-/// The tables, with payers.
-pub struct OneStatement {
+/// A design with its tables and payers.
+pub struct Rival {
     place: Place,
     design: Design,
     payers: usize,
@@ -160,7 +160,7 @@ async fn connect(url: &str) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-impl OneStatement {
+impl Rival {
     /// Makes them in a database of their own.
     pub async fn new(server: &Arc<Server>, design: Design, payers: usize) -> anyhow::Result<Self> {
         let place = server.make()?;
@@ -237,7 +237,8 @@ impl OneStatement {
         let [count, received, spent]: [i64; 3] = [books.try_get(0)?, books.try_get(1)?, books.try_get(2)?];
         ensure!(
             usize::try_from(count) == Ok(paid) && received == spent,
-            "the books of the one-statement path are wrong after the run: {count} rows of {paid} payments"
+            "the books of {:?} are wrong after the run: {count} rows of {paid} payments",
+            self.design
         );
         drop(self.client);
         self.place.end()
