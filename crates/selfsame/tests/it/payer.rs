@@ -82,6 +82,18 @@ pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("`{field}` is text in {value}"))
 }
 
+/// The names and texts of a document, without its numbers: a measured time may hold anybody's four digits.
+pub fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::String(text) => vec![text],
+        Value::Array(values) => values.iter().flat_map(texts).collect(),
+        Value::Object(fields) => {
+            fields.iter().flat_map(|(name, value)| [vec![name.as_str()], texts(value)].concat()).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}
+
 /// What a frame is sealed for.
 #[derive(Clone)]
 pub struct Sealing {
