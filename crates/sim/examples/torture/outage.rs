@@ -29,6 +29,10 @@ const STORM: usize = 300;
 /// Orders of a round that are returned through both servers at once.
 const RETURNS: usize = 20;
 
+/// Clients of each server while orders are returned. That takes seconds, in which all clients would use up a round's
+/// requests.
+const FEW: usize = 2;
+
 impl Torture<'_> {
     fn database(&mut self) -> &mut Cluster {
         self.site.database.as_mut().expect("scenarios of PostgreSQL have one")
@@ -183,7 +187,15 @@ impl Torture<'_> {
         let (mut load, mut beside) = (round.load(&one), round.load(&other));
         load.acknowledged(AFTERWARDS + self.random.below(100)).await?;
         beside.acknowledged(AFTERWARDS).await?;
+        load.stop().await?;
+        beside.stop().await?;
+        let few = |server: &Server| Load::of(FEW, &server.callers, &round.plan, &round.journal);
+        let (load, beside) = (few(&one), few(&other));
         self.return_through_both(&one, &other, round).await?;
+        load.stop().await?;
+        beside.stop().await?;
+        let (mut load, mut beside) = (round.load(&one), round.load(&other));
+        load.acknowledged(AFTERWARDS).await?;
         one.kill().await?;
         self.recover(Instant::now(), &mut beside).await?;
         load.stop().await?;
