@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::ValueEnum;
-use selfsame_sim::journal::{Entry, Findings, Standing, Told, merchants_minor, reconcile};
+use selfsame_sim::journal::{Ask, Entry, Findings, Standing, Told, merchants_minor, reconcile};
 use selfsame_sim::random::Random;
 use serde_json::{Value, json};
 
@@ -120,6 +120,11 @@ fn was_felt(entries: &[Entry]) -> bool {
         Told::Refused(code) => ["unavailable", "not_connected"].contains(&code.as_str()),
         Told::Done(_) | Told::Reversed => false,
     })
+}
+
+/// Whether anybody paid: charges that are all declined prove little.
+fn was_paid_at(entries: &[Entry]) -> bool {
+    entries.iter().any(|entry| matches!((entry.ask, &entry.told), (Ask::Charge { .. }, Told::Done(_))))
 }
 
 /// A scenario on a site of its own.
@@ -302,6 +307,9 @@ impl<'a> Torture<'a> {
         // A commit whose answer was lost may be looked up by the server itself, and no client notices.
         if self.scenario != Scenario::CutCommit && !was_felt(&entries) {
             self.tally.broken.push("nobody noticed the fault".to_owned());
+        }
+        if !was_paid_at(&entries) {
+            self.tally.broken.push("nobody paid".to_owned());
         }
         let broken = &mut self.tally.broken;
         let standings = ask_by_reference(&server.callers, &round.plan, &entries, broken).await?;

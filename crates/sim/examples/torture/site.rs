@@ -16,12 +16,14 @@ use selfsame_domain::id::{
     AccountId, MerchantId, PaymentCodeId, StoreId, TerminalId, VerificationId, WalletId,
 };
 use selfsame_domain::ledger::export::Line;
+use selfsame_domain::limit::Limits;
 use selfsame_domain::money::Currency;
 use selfsame_domain::payment::CodeMac;
 use selfsame_domain::payment_code::{PaymentCode, Prefix};
+use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::site::Mode;
 use selfsame_server::{Secrets, code_mac};
-use selfsame_store::{Database, SeedCode, SeedPayer, Store};
+use selfsame_store::{Database, Layer, SeedCode, SeedPayer, Store};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -183,6 +185,7 @@ impl Site {
         let (program, payers) = (program.to_owned(), Vec::new());
         let mut site = Self { folder, database, program, created, payers, currency, seeded: 0, exports: 0 };
         site.add_payers().await?;
+        site.lift_day_limits().await?;
         Ok(site)
     }
 
@@ -192,6 +195,17 @@ impl Site {
             |_| SeedPayer { account: AccountId::new(now, random()), wallet: WalletId::new(now, random()) };
         self.payers = (0..PAYERS).map(payer).collect();
         self.open()?.seed_payers(self.payers.clone(), self.currency, now).await?;
+        Ok(())
+    }
+
+    /// All rounds are on one day: with what a new site allows, its payers had spent enough after two of them, and no charge
+    /// of the others came further than its refusal.
+    async fn lift_day_limits(&self) -> anyhow::Result<()> {
+        let store = self.open()?;
+        for grade in SensorGrade::ALL {
+            let limits = Limits { day_minor_max: None, day_count_max: None, ..Limits::default_for(*grade) };
+            store.set_limits(Layer::Grade(*grade), limits, SystemClock.now()).await?;
+        }
         Ok(())
     }
 
