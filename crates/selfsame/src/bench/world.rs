@@ -11,12 +11,14 @@ use selfsame_domain::id::{
     AccountId, KeyId, MerchantId, PaymentCodeId, PaymentId, StoreId, TerminalId, VerificationId, WalletId,
 };
 use selfsame_domain::ledger::Caller;
+use selfsame_domain::limit::Limits;
 use selfsame_domain::money::{Amount, Currency};
 use selfsame_domain::payment::{CodeMac, Purpose, Request, TopUp};
 use selfsame_domain::payment_code::{PaymentCode, Prefix};
+use selfsame_domain::sensor::SensorGrade;
 use selfsame_domain::site::Mode;
 use selfsame_domain::verification::Policy;
-use selfsame_server::setup::{CreatedSite, NewSite, create_site};
+use selfsame_server::setup::{CreatedSite, NewSite, create_site, default_limits};
 use selfsame_server::{ClonePolicy, Config, Secrets, Server, ServerError, code_mac};
 use selfsame_store::{ApiKey, Database, NewMerchant, NewTerminal, SeedCode, SeedPayer, Store};
 use tempfile::TempDir;
@@ -117,6 +119,16 @@ fn secrets() -> Secrets {
     Secrets { code_pepper, identifier_pepper, profile_key: KeyEncryptionKey::new(profile_key) }
 }
 
+/// Limits of a payment by how its payer was verified.
+pub type GradeLimits = Vec<(SensorGrade, Limits)>;
+
+/// What a new site limits, so that a payment is asked what it is asked there; but nobody reaches the limits of a day.
+pub fn new_site_limits() -> GradeLimits {
+    let out_of_reach =
+        |limits| Limits { day_minor_max: Some(i64::MAX), day_count_max: Some(u32::MAX), ..limits };
+    default_limits(Mode::Test).into_iter().map(|(grade, limits)| (grade, out_of_reach(limits))).collect()
+}
+
 /// What keeps the site.
 #[derive(Clone)]
 pub enum Engine {
@@ -132,8 +144,18 @@ pub enum Engine {
 }
 
 impl World {
-    /// A site with this many merchants, in files or in a database of its own at a PostgreSQL.
+    /// A site with this many merchants and no limits, in files or in a database of its own at a PostgreSQL.
     pub async fn new(merchants: usize, engine: &Engine, size: Size) -> anyhow::Result<Self> {
+        Self::with_limits(merchants, engine, size, Vec::new()).await
+    }
+
+    /// The same with limits.
+    pub async fn with_limits(
+        merchants: usize,
+        engine: &Engine,
+        size: Size,
+        limits: GradeLimits,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("selfsame-bench-").tempdir()?;
         let (database, place) = match engine {
             Engine::Sqlite => {
@@ -151,7 +173,7 @@ impl World {
             currency,
             merchant_name: "Bench".to_owned(),
             store_name: "Bench".to_owned(),
-            limits: Vec::new(),
+            limits,
         };
         let created = create_site(&database, new, now).await?;
         let store = Arc::new(Store::open(&database)?);

@@ -172,7 +172,7 @@ async fn payments_are_benched_at_a_server_of_the_operators_which_is_left_as_it_w
     let cluster = Cluster::start(Options::default().loopback()).await.expect("a cluster");
     cluster.query("postgres", ROLES).await.expect("roles");
     let url = format!("postgres://bench:sesame1@{}/postgres", cluster.address().expect("a port"));
-    let parts = "main,writers,away,open,servers";
+    let parts = "main,limits,writers,away,open,servers";
     let ended = bench_payments(&["--database", &url, "--only", parts, "--json"], None).await;
     let said = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{said}");

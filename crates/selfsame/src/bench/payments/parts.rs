@@ -16,13 +16,15 @@ use crate::bench::postgres::Server;
 use crate::bench::rival::{Design, Rival, round_trip};
 use crate::bench::servers::ServerProcess;
 use crate::bench::till::Chance;
-use crate::bench::world::{Engine, Size, World};
+use crate::bench::world::{Engine, Size, World, new_site_limits};
 use crate::output;
 
 pub const MAIN: &str = "store path, 256 in flight";
 pub const EDGE: &str = "HTTP edge, 256 in flight";
 pub const UNIFORM: &str = "store path, 50 merchants";
 pub const HOT: &str = "store path, one merchant";
+pub const UNLIMITED: &str = "store path, no limits";
+pub const LIMITED: &str = "store path, limits of a day";
 const WRITERS: [(&str, usize); 3] =
     [("store path, one writer", 1), ("store path, two writers", 2), ("store path, four writers", 4)];
 const FEWER: [(&str, usize); 3] =
@@ -63,6 +65,8 @@ pub enum Part {
     Main,
     /// All payments to one merchant, beside fifty merchants
     Hot,
+    /// A site that limits what somebody may spend in a day, as new ones do, beside one without limits
+    Limits,
     /// Store path with 32, 8 and 1 in flight, one round
     Fewer,
     /// Store path with one, two and four writers (PostgreSQL only)
@@ -80,7 +84,7 @@ pub enum Part {
 impl Part {
     /// Whether there is something to measure on SQLite.
     pub fn is_for_sqlite(self) -> bool {
-        matches!(self, Part::Main | Part::Hot | Part::Fewer | Part::Sizing)
+        matches!(self, Part::Main | Part::Hot | Part::Limits | Part::Fewer | Part::Sizing)
     }
 }
 
@@ -122,6 +126,7 @@ impl Run {
         match part {
             Part::Main => self.main().await,
             Part::Hot => self.hot().await,
+            Part::Limits => self.limits().await,
             Part::Fewer => self.fewer().await,
             Part::Writers => self.several_writers().await,
             Part::Away => self.away().await,
@@ -212,6 +217,13 @@ impl Run {
 
     async fn hot(&mut self) -> anyhow::Result<()> {
         let worlds = vec![(UNIFORM, self.world(MERCHANTS).await?), (HOT, self.world(1).await?)];
+        self.alternate(worlds).await
+    }
+
+    async fn limits(&mut self) -> anyhow::Result<()> {
+        let (engine, size) = (self.engine(self.writers), self.extent.size);
+        let limited = World::with_limits(MERCHANTS, &engine, size, new_site_limits()).await?;
+        let worlds = vec![(UNLIMITED, self.world(MERCHANTS).await?), (LIMITED, limited)];
         self.alternate(worlds).await
     }
 

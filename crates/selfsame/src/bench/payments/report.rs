@@ -6,8 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::bench::load::Figures;
 use crate::bench::payments::parts::{
-    EDGE, HOT, MAIN, ONE_STATEMENT, ONE_STATEMENT_AWAY, ONE_STATEMENT_AWAY_MANY, OPEN, SERVERS_ONE,
-    SERVERS_TWO, STORE_AWAY, TEXTBOOK, TWO_TRIPS, UNIFORM,
+    EDGE, HOT, LIMITED, MAIN, ONE_STATEMENT, ONE_STATEMENT_AWAY, ONE_STATEMENT_AWAY_MANY, OPEN, SERVERS_ONE,
+    SERVERS_TWO, STORE_AWAY, TEXTBOOK, TWO_TRIPS, UNIFORM, UNLIMITED,
 };
 use crate::output;
 
@@ -256,6 +256,7 @@ const COMPARISONS: &[Comparison] = &[
     compare("HTTP edge to pgbench TPC-B", EDGE, To::Baseline, Of::PerSecond, Some(Bar::AtLeast(Ratio(200)))),
     compare("HTTP edge to store path", EDGE, To::Line(MAIN), Of::PerSecond, Some(Bar::AtLeast(Ratio(60)))),
     compare("hot merchant to uniform", HOT, To::Line(UNIFORM), Of::PerSecond, Some(Bar::AtLeast(Ratio(95)))),
+    compare("limits of a day to none", LIMITED, To::Line(UNLIMITED), Of::PerSecond, None),
     compare("5 ms away: store path to pgbench TPC-B", STORE_AWAY, To::Baseline, Of::PerSecond, None),
     compare(
         "5 ms away: store path to one statement, 32",
