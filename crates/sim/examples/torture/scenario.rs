@@ -123,7 +123,7 @@ fn was_felt(entries: &[Entry]) -> bool {
 }
 
 /// Whether anybody paid: charges that are all declined prove little.
-fn was_paid_at(entries: &[Entry]) -> bool {
+fn was_paid(entries: &[Entry]) -> bool {
     entries.iter().any(|entry| matches!((entry.ask, &entry.told), (Ask::Charge { .. }, Told::Done(_))))
 }
 
@@ -308,7 +308,7 @@ impl<'a> Torture<'a> {
         if self.scenario != Scenario::CutCommit && !was_felt(&entries) {
             self.tally.broken.push("nobody noticed the fault".to_owned());
         }
-        if !was_paid_at(&entries) {
+        if !was_paid(&entries) {
             self.tally.broken.push("nobody paid".to_owned());
         }
         let broken = &mut self.tally.broken;
