@@ -18,7 +18,8 @@ pub struct TrialBalance {
     pub lines: Vec<TrialBalanceLine>,
     /// Sum of the lines. Anything but zero means the books are wrong.
     pub sum_minor: i64,
-    /// Wallets whose stored balance differs from the recomputed one. Anything but zero means the books are wrong.
+    /// Wallets whose stored balance, or what they say was spent on a business day, differs from the recomputed one.
+    /// Anything but zero means the books are wrong.
     pub wallets_that_differ: u64,
 }
 

@@ -256,6 +256,11 @@ fn present<T: fmt::Display>(value: &Option<T>) -> Option<&dyn fmt::Display> {
 }
 
 impl Row {
+    /// The payer's wallet: the one that pays, or else the one that is paid.
+    pub fn wallet(&self) -> Option<WalletId> {
+        self.debit.wallet().or(self.credit.wallet())
+    }
+
     /// The bytes that are hashed: the fields in the order of the struct, each as decimal or text, separated by the
     /// unit separator U+001F, absent values empty. No field can contain the separator.
     pub fn canonical_bytes(&self) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! Limits: what a payer may spend, decided with the payment itself from the rows of the day.
+//! Limits: what a payer may spend, decided with the payment itself by what the payer's wallets say of the day.
 //!
 //! Several layers apply at once (site, sensor grade, account, guardian) and each may only narrow. The order of the
 //! checks is the order of the variants of [`Exceeded`].
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::PaymentId;
+use crate::id::{PaymentId, WalletId};
 use crate::ledger::{Kind, Row, RowState};
 use crate::sensor::SensorGrade;
 use crate::text::{UnknownValue, serde_as_text};
@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 
 /// Minutes of a day.
 const DAY_MINUTES: u16 = 24 * 60;
+
+/// A business day: it begins at the same minute of UTC every day.
+const DAY: Duration = Duration::from_secs(DAY_MINUTES as u64 * 60);
 
 /// Most categories that one layer may block. A list that is longer should be a layer that allows less.
 pub const CATEGORIES_BLOCKED_MAX: usize = 32;
@@ -153,11 +156,6 @@ impl Limits {
             ..Limits::default()
         }
     }
-
-    /// Whether the rows of the day must be known.
-    pub fn needs_spending(&self) -> bool {
-        self.day_minor_max.is_some() || self.day_count_max.is_some()
-    }
 }
 
 /// Where the site's day begins: a fixed distance to UTC, so that "today" is the same for every decision.
@@ -190,40 +188,77 @@ impl BusinessDay {
     }
 }
 
-/// What a payer has spent on one business day.
+/// What was spent from one wallet on one business day, as the wallet keeps it beside its balance.
+///
+/// It never says anything that the wallet's rows do not say: it is written with them, and where it cannot tell (the
+/// clock of another server is behind, the operator moved the beginning of the day) it says so, and the rows are added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Spending {
+    /// First moment of the day. All rows from then on that count are counted, and all of them are of that day. Absent
+    /// where that does not hold, or is not known: whoever wants to know reads the rows.
+    pub since: Option<Timestamp>,
     /// Sum, minor units: posted and held, less what was released or reversed. Refunds do not give room back.
     pub minor: i64,
-    /// Payments.
-    pub count: u32,
+    /// Payments, counted in the wallet of their first leg. Below 0 where another wallet of the payer counted a payment
+    /// that was given back to this one.
+    pub count: i64,
 }
 
 impl Spending {
-    /// Adds up the rows of one account on one day, in order of the stream. Rows that undo something of another day
-    /// give no room today.
-    pub fn of<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Self {
-        let mut spending = Spending::default();
-        let mut today: HashSet<PaymentId> = HashSet::new();
-        for row in rows {
-            match (row.kind, row.state) {
-                (Kind::Charge, RowState::Posted | RowState::Pending | RowState::ActionRequired) => {
-                    today.insert(row.payment);
-                    spending.minor += row.amount_minor;
-                    spending.count += u32::from(row.leg == 0);
-                }
-                (Kind::Closing, RowState::Voided | RowState::Expired)
-                | (Kind::Reversal, RowState::Posted)
-                    if row.parent.is_some_and(|parent| today.contains(&parent)) =>
-                {
-                    spending.minor -= row.amount_minor;
-                    spending.count -= u32::from(row.leg == 0);
-                }
-                _ => {}
+    /// Of a new wallet: it has no rows.
+    pub fn nothing() -> Self {
+        Self { since: Some(Timestamp::from_millis(0)), ..Self::default() }
+    }
+
+    /// What this says of the business day that begins then; absent where the rows have to be added up.
+    pub fn on(self, day: Timestamp) -> Option<Self> {
+        let since = self.since?;
+        if since == day {
+            Some(self)
+        } else if since + DAY <= day {
+            Some(Self { since: Some(day), ..Self::default() })
+        } else {
+            None
+        }
+    }
+
+    /// Adds up a wallet's share in the rows of its account since the beginning of a business day, in whatever order:
+    /// what undoes a payment may have been written by another server than the payment, to another slot.
+    pub fn of(rows: &[Row], wallet: WalletId, day: Timestamp) -> Self {
+        let spent: HashSet<PaymentId> =
+            rows.iter().filter(|row| is_spent(row)).map(|row| row.payment).collect();
+        let mut spending = Self { since: Some(day), ..Self::default() };
+        for row in rows.iter().filter(|row| row.wallet() == Some(wallet)) {
+            let counts = spending.add(row, |parent| spent.contains(&parent));
+            if counts && row.created_at >= day + DAY {
+                spending.since = None;
             }
         }
         spending
     }
+
+    /// Counts one more row of the day; answers whether it is one that counts. What undoes something gives room if that was
+    /// spent on the same day.
+    pub fn add(&mut self, row: &Row, was_spent_today: impl Fn(PaymentId) -> bool) -> bool {
+        let sign = match (row.kind, row.state) {
+            _ if is_spent(row) => 1,
+            (Kind::Closing, RowState::Voided | RowState::Expired) | (Kind::Reversal, RowState::Posted)
+                if row.parent.is_some_and(&was_spent_today) =>
+            {
+                -1
+            }
+            _ => 0,
+        };
+        self.minor = self.minor.saturating_add(row.amount_minor.saturating_mul(sign));
+        self.count = self.count.saturating_add(if row.leg == 0 { sign } else { 0 });
+        sign != 0
+    }
+}
+
+/// Whether a row spends: money that has moved, is held, or waits for the payer.
+pub(crate) fn is_spent(row: &Row) -> bool {
+    let states = [RowState::Posted, RowState::Pending, RowState::ActionRequired];
+    row.kind == Kind::Charge && states.contains(&row.state)
 }
 
 /// Which limit a payment would exceed. The order of the variants is the order of the checks.
@@ -248,8 +283,10 @@ pub struct Proposal<'a> {
     pub amount_minor: i64,
     /// Category of the merchant.
     pub category: Option<&'a Category>,
-    /// What was spent today.
-    pub spending: Spending,
+    /// What was spent today, minor units.
+    pub spent_minor: i64,
+    /// How many payments that was.
+    pub spent_count: i64,
     /// Minute of the business day.
     pub minute: u16,
 }
@@ -262,7 +299,7 @@ pub fn check(layers: &[&Limits], proposal: &Proposal<'_>) -> Result<bool, Exceed
         proposal.category.is_some_and(|category| limits.categories_blocked.contains(category))
     };
     let above = |most: Option<i64>, value: i64| most.is_some_and(|most| value > most);
-    let day_minor = proposal.spending.minor.saturating_add(amount_minor);
+    let day_minor = proposal.spent_minor.saturating_add(amount_minor);
     if any(&blocked) {
         return Err(Exceeded::Category);
     }
@@ -275,7 +312,7 @@ pub fn check(layers: &[&Limits], proposal: &Proposal<'_>) -> Result<bool, Exceed
     if any(&|limits| above(limits.day_minor_max, day_minor)) {
         return Err(Exceeded::Day);
     }
-    if any(&|limits| limits.day_count_max.is_some_and(|most| proposal.spending.count >= most)) {
+    if any(&|limits| limits.day_count_max.is_some_and(|most| proposal.spent_count >= most.into())) {
         return Err(Exceeded::Count);
     }
     Ok(any(&|limits| above(limits.step_up_above_minor, amount_minor)))
@@ -284,10 +321,11 @@ pub fn check(layers: &[&Limits], proposal: &Proposal<'_>) -> Result<bool, Exceed
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::LedgerAccount;
     use crate::ledger::tests::row;
 
     fn proposal(amount_minor: i64) -> Proposal<'static> {
-        Proposal { amount_minor, category: None, spending: Spending::default(), minute: 600 }
+        Proposal { amount_minor, category: None, spent_minor: 0, spent_count: 0, minute: 600 }
     }
 
     #[test]
@@ -302,11 +340,8 @@ mod tests {
             categories_blocked: vec![category.clone()],
         };
         let site = Limits { payment_minor_max: Some(1_000), ..Limits::default() };
-        let mut asked = Proposal {
-            category: Some(&category),
-            spending: Spending { minor: 15, count: 1 },
-            ..proposal(11)
-        };
+        let mut asked =
+            Proposal { category: Some(&category), spent_minor: 15, spent_count: 1, ..proposal(11) };
         let named = |strict: &Limits, asked: &Proposal<'_>| check(&[&site, strict], asked);
         assert_eq!(named(&strict, &asked), Err(Exceeded::Category));
         strict.categories_blocked.clear();
@@ -317,7 +352,7 @@ mod tests {
         assert_eq!(named(&strict, &asked), Err(Exceeded::Day));
         asked.amount_minor = 5;
         assert_eq!(named(&strict, &asked), Err(Exceeded::Count));
-        asked.spending.count = 0;
+        asked.spent_count = 0;
         assert_eq!(named(&strict, &asked), Ok(false));
         strict.step_up_above_minor = Some(4);
         assert_eq!(named(&strict, &asked), Ok(true));
@@ -356,16 +391,59 @@ mod tests {
         assert_eq!((day.minute(before), day.minute(after)), (1_439, 0));
     }
 
+    fn wallet() -> WalletId {
+        row(1, 1).wallet().unwrap()
+    }
+
+    fn told(rows: &[&Row], day: Timestamp) -> (i64, i64) {
+        let rows: Vec<Row> = rows.iter().map(|row| (*row).clone()).collect();
+        let spending = Spending::of(&rows, wallet(), day);
+        (spending.minor, spending.count)
+    }
+
     #[test]
     fn what_was_released_or_reversed_today_gives_room_back() {
+        let day = Timestamp::from_millis(0);
         let charge = Row { kind: Kind::Charge, ..row(1, 100) };
         let held = Row { kind: Kind::Charge, state: RowState::Pending, ..row(2, 50) };
         let voided =
             Row { kind: Kind::Closing, state: RowState::Voided, parent: Some(held.payment), ..row(3, 50) };
         let reversal = Row { kind: Kind::Reversal, parent: Some(charge.payment), ..row(4, 100) };
         let refund = Row { kind: Kind::Refund, parent: Some(charge.payment), ..row(5, 100) };
-        assert_eq!(Spending::of([&charge, &held, &refund]), Spending { minor: 150, count: 2 });
-        assert_eq!(Spending::of([&charge, &held, &voided, &reversal]), Spending::default());
-        assert_eq!(Spending::of([&reversal, &charge]), Spending { minor: 100, count: 1 });
+        assert_eq!(told(&[&charge, &held, &refund], day), (150, 2));
+        assert_eq!(told(&[&charge, &held, &voided, &reversal], day), (0, 0));
+        // Undone by a server whose slot comes before that of the payment.
+        assert_eq!(told(&[&voided, &reversal, &charge, &held], day), (0, 0));
+        // What was paid on another day gives no room on this one.
+        assert_eq!(told(&[&reversal, &held], day), (50, 1));
+    }
+
+    #[test]
+    fn a_payment_counts_once_and_in_each_wallet_what_it_paid() {
+        let other = WalletId::new(Timestamp::from_millis(0), [2; 10]);
+        let first = Row { kind: Kind::Charge, ..row(1, 100) };
+        let second =
+            Row { leg: 1, debit: LedgerAccount::Wallet(other), credit: LedgerAccount::Cash, ..first.clone() };
+        let rows = [first, second];
+        let day = Timestamp::from_millis(0);
+        let shares = [wallet(), other].map(|wallet| Spending::of(&rows, wallet, day));
+        assert_eq!(shares.map(|share| (share.minor, share.count)), [(100, 1), (100, 0)]);
+    }
+
+    #[test]
+    fn what_a_wallet_says_of_a_day_is_true_or_nothing() {
+        let at = |hours: i64| Timestamp::from_millis((240 + hours) * 3_600_000);
+        let paid = |sequence, hours| Row { kind: Kind::Charge, created_at: at(hours), ..row(sequence, 100) };
+        let today = Spending::of(&[paid(1, 3)], wallet(), at(0));
+        assert_eq!(today, Spending { since: Some(at(0)), minor: 100, count: 1 });
+        assert_eq!(today.on(at(0)), Some(today));
+        // A day later nothing has been spent yet.
+        assert_eq!(today.on(at(24)), Some(Spending { since: Some(at(24)), minor: 0, count: 0 }));
+        // The operator moved the beginning of the day, to before and after: what of it counts is not known here.
+        assert_eq!((today.on(at(-2)), today.on(at(2))), (None, None));
+        // A server whose clock is ahead has seen the next day: from then on only the rows can tell.
+        let behind = Spending::of(&[paid(1, 23), paid(2, 24)], wallet(), at(0));
+        assert_eq!(behind, Spending { since: None, minor: 200, count: 2 });
+        assert_eq!((behind.on(at(0)), behind.on(at(24)), behind.on(at(240))), (None, None, None));
     }
 }

@@ -38,6 +38,7 @@ pub use state::{
 
 use crate::id::{AccountId, MerchantId, PaymentId, VerificationId, WalletId};
 use crate::ledger::{Caller, ChainedRow, Kind, LedgerAccount, Row, RowState};
+use crate::limit::is_spent;
 use crate::money::Currency;
 use crate::time::Timestamp;
 
@@ -194,10 +195,24 @@ impl Batch {
             if leg == 0 {
                 self.state.receipts.insert(ReceiptNumber::new(row.slot, row.sequence), payment);
             }
+            self.count_spending(&row);
             self.remember(&row);
             self.rows.push(ChainedRow { row, hash: self.slot.hash });
         }
         payment
+    }
+
+    /// Counts what a row spends, or gives back of what was spent today, in its wallet.
+    fn count_spending(&mut self, row: &Row) {
+        let today = self.state.terms.business_day.start(self.now);
+        let histories = &self.state.histories;
+        let was_spent_today = |parent| {
+            let head = histories.get(&parent).map(History::head);
+            head.is_some_and(|head| is_spent(head) && head.created_at >= today)
+        };
+        if let Some(wallet) = row.wallet().and_then(|wallet| self.state.wallets.get_mut(&wallet)) {
+            wallet.spending.add(row, was_spent_today);
+        }
     }
 
     fn remember(&mut self, row: &Row) {
@@ -236,6 +251,7 @@ impl Batch {
                 wallet: *wallet,
                 balance_minor: now.balance_minor,
                 held_minor: now.held_minor,
+                spending: now.spending,
                 version_before: before.version,
             })
         };

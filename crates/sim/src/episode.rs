@@ -334,7 +334,7 @@ impl Play {
 
     fn decided(&mut self, requests: &[Request]) -> (Slot, Vec<Answer>, Changes) {
         self.tally.operations += requests.len() as u64;
-        let (answers, changes) = decide(self.store.load(requests), requests, self.now);
+        let (answers, changes) = decide(self.store.load(requests, self.now), requests, self.now);
         (self.store.slot, answers, changes)
     }
 
@@ -402,13 +402,21 @@ impl Play {
         if told { self.check_told(answers) } else { Ok(()) }
     }
 
-    /// Store, auditor and oracle know the same balances.
+    /// Store, auditor and oracle know the same balances, and a wallet says of the day what its rows say or nothing.
     fn check_wallets(&self) -> Result<(), String> {
         for wallet in self.store.wallets.values() {
             let stored = (wallet.balance_minor, wallet.held_minor);
             let rows = self.auditor.wallet(wallet.wallet, wallet.currency);
             if rows != (i128::from(stored.0), i128::from(stored.1)) {
                 return Err(format!("wallet {} has {stored:?}, its rows say {rows:?}", wallet.wallet));
+            }
+            let today = self.store.terms.business_day.start(self.now);
+            let (told, rows) = (wallet.spending.on(today), self.store.spending_by_rows(wallet, today));
+            if told.is_some_and(|told| told != rows) {
+                return Err(format!(
+                    "wallet {} says {told:?} of the day, its rows say {rows:?}",
+                    wallet.wallet
+                ));
             }
             let number = (0u8..3).find(|number| account(*number) == wallet.account);
             let foretold = number.map(|number| self.oracle.wallets()[usize::from(number)]);

@@ -8,7 +8,7 @@ use selfsame_domain::id::{
     AccountId, MerchantId, PaymentCodeId, PaymentId, StoreId, TerminalId, VerificationId, WalletId,
 };
 use selfsame_domain::ledger::{CHAIN_START, ChainedRow, Row};
-use selfsame_domain::limit::Limits;
+use selfsame_domain::limit::{Limits, Spending};
 use selfsame_domain::payment::{
     Changes, Code, CodeMac, History, IdempotencyKey, MerchantTerms, Payer, Purpose, Request, Slot, State,
     Target, Terms, Wallet,
@@ -73,6 +73,8 @@ pub struct MemoryStore {
     pub slot: Slot,
     /// All rows, in order.
     pub rows: Vec<ChainedRow>,
+    /// What holds for the whole site.
+    pub terms: Terms,
     /// All wallets.
     pub wallets: HashMap<WalletId, Wallet>,
     codes: HashMap<CodeMac, Code>,
@@ -80,7 +82,7 @@ pub struct MemoryStore {
     used: HashSet<VerificationId>,
     histories: HashMap<PaymentId, (Vec<Row>, Vec<Row>)>,
     open: HashSet<PaymentId>,
-    terms: MerchantTerms,
+    merchant_terms: MerchantTerms,
 }
 
 fn code(number: u8) -> Code {
@@ -110,17 +112,20 @@ impl Default for MemoryStore {
             balance_minor: 0,
             held_minor: 0,
             version: 0,
+            spending: Spending::nothing(),
         };
+        let site = Limits { step_up_above_minor: Some(STEP_UP_ABOVE_MINOR), ..Limits::default() };
         Self {
             slot: Slot { slot: 0, epoch: 1, sequence: 0, hash: CHAIN_START },
             rows: Vec::new(),
+            terms: Terms { site, ..Terms::default() },
             wallets: (0..WALLETS).map(wallet).map(|wallet| (wallet.wallet, wallet)).collect(),
             codes: (0..CODES).map(|number| (CodeMac([number; 32]), code(number))).collect(),
             references: HashMap::new(),
             used: HashSet::new(),
             histories: HashMap::new(),
             open: HashSet::new(),
-            terms: MerchantTerms { undo_minutes: UNDO_MINUTES, ..MerchantTerms::default() },
+            merchant_terms: MerchantTerms { undo_minutes: UNDO_MINUTES, ..MerchantTerms::default() },
         }
     }
 }
@@ -137,13 +142,24 @@ impl MemoryStore {
         self.codes.extend(codes);
     }
 
+    /// What a wallet has spent on a business day, by the rows.
+    pub fn spending_by_rows(&self, wallet: &Wallet, day: Timestamp) -> Spending {
+        let rows = self.rows.iter().map(|chained| &chained.row);
+        let rows = rows.filter(|row| row.created_at >= day && row.account == Some(wallet.account));
+        Spending::of(&rows.cloned().collect::<Vec<_>>(), wallet.wallet, day)
+    }
+
     /// What the decision needs, as it is now.
-    pub fn load(&self, requests: &[Request]) -> State {
+    pub fn load(&self, requests: &[Request], now: Timestamp) -> State {
         let mut state = State::new(self.slot, "EUR".parse().expect("a currency of the table"));
-        let site = Limits { step_up_above_minor: Some(STEP_UP_ABOVE_MINOR), ..Limits::default() };
-        state.terms = Terms { site, ..Terms::default() };
+        state.terms = self.terms.clone();
         state.wallets = self.wallets.clone();
-        state.merchants.insert(merchant(), self.terms.clone());
+        let today = state.terms.business_day.start(now);
+        for wallet in state.wallets.values_mut() {
+            let told = wallet.spending.on(today);
+            wallet.spending = told.unwrap_or_else(|| self.spending_by_rows(wallet, today));
+        }
+        state.merchants.insert(merchant(), self.merchant_terms.clone());
         let payer = Payer { has_pin: true, ..Payer::default() };
         state.payers = self.wallets.values().map(|wallet| (wallet.account, payer.clone())).collect();
         for request in requests {
@@ -223,13 +239,14 @@ impl MemoryStore {
             self.check(before, changes)?;
         }
         for (_, guesses) in &changes.guesses {
-            self.terms.guesses = self.terms.guesses.and(*guesses);
+            self.merchant_terms.guesses = self.merchant_terms.guesses.and(*guesses);
         }
         let Some(slot) = changes.slot else { return Ok(()) };
         self.slot = slot;
         for change in &changes.wallets {
             if let Some(wallet) = self.wallets.get_mut(&change.wallet) {
                 (wallet.balance_minor, wallet.held_minor) = (change.balance_minor, change.held_minor);
+                wallet.spending = change.spending;
                 wallet.version += 1;
             }
         }

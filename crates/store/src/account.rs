@@ -2,6 +2,7 @@
 
 use selfsame_domain::account::{AccountState, IdentifierKind};
 use selfsame_domain::id::{AccountId, WalletId};
+use selfsame_domain::limit::Spending;
 use selfsame_domain::money::Currency;
 use selfsame_domain::payment::Wallet;
 use selfsame_domain::reference::Reference;
@@ -73,12 +74,18 @@ pub(crate) fn read_wallet(found: &Row<'_>) -> Result<Wallet> {
         held_minor: found.get(5)?,
         version: row::integer(found, 6)?,
         purpose: row::text(found, 7)?,
+        spending: Spending {
+            since: row::optional_timestamp(found, 8)?,
+            minor: found.get(9)?,
+            count: found.get(10)?,
+        },
     })
 }
 
 /// Columns that [`read_wallet`] reads, of `wallets` joined with `accounts`.
 pub(crate) const WALLET_COLUMNS: &str = "wallets.id, wallets.account_id, accounts.state, wallets.currency,
-     wallets.balance_minor, wallets.held_minor, wallets.version, wallets.purpose";
+     wallets.balance_minor, wallets.held_minor, wallets.version, wallets.purpose, wallets.spent_since,
+     wallets.spent_minor, wallets.spent_count";
 
 fn wallets(tx: &Transaction<'_>, account: AccountId) -> Result<Vec<Wallet>> {
     let sql = format!(
@@ -110,8 +117,8 @@ fn insert(tx: &Transaction<'_>, new: &NewAccount, now: Timestamp) -> Result<Acco
         params![account, new.request_ref.as_str(), new.request_mac, new.profile, now.as_millis()],
     )?;
     tx.execute(
-        "insert into wallets (id, account_id, purpose, currency, balance_minor, held_minor, version)
-         values (?1, ?2, 'own', ?3, 0, 0, 0)",
+        "insert into wallets (id, account_id, purpose, currency, balance_minor, held_minor, version, spent_since)
+         values (?1, ?2, 'own', ?3, 0, 0, 0, 0)",
         params![new.wallet.to_string(), account, new.currency.code()],
     )?;
     for lookup in &new.lookups {
@@ -230,8 +237,8 @@ impl Store {
             .write("subsidy_wallet_ensure", move |tx| {
                 let account = account.to_string();
                 tx.prepare_cached(
-                    "insert into wallets (id, account_id, purpose, currency, balance_minor, held_minor, version)
-                     select ?1, accounts.id, 'subsidy', ?3, 0, 0, 0
+                    "insert into wallets (id, account_id, purpose, currency, balance_minor, held_minor, version, spent_since)
+                     select ?1, accounts.id, 'subsidy', ?3, 0, 0, 0, 0
                      from accounts
                      where accounts.id = ?2
                      on conflict (account_id, currency, purpose) do nothing",

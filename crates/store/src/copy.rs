@@ -32,7 +32,10 @@ pub(crate) const SITE_TABLES: &[(&str, &str)] = &[
     ("sign_ins", "token_hash, key_id, page, signed_in_at, used_at, updated_by"),
     ("accounts", "id, request_ref, request_mac, state, profile, created_at, updated_by"),
     ("identifiers", "kind, lookup, account_id, unique_lookup"),
-    ("wallets", "id, account_id, purpose, currency, balance_minor, held_minor, version"),
+    (
+        "wallets",
+        "id, account_id, purpose, currency, balance_minor, held_minor, version, spent_since, spent_minor, spent_count",
+    ),
     ("consents", "id, account_id, text_version, language, text_hash, given_to, given_at, withdrawn_at"),
     (
         "enrolments",

@@ -6,6 +6,7 @@ use selfsame_domain::id::{
     AccountId, MerchantId, PaymentCodeId, PaymentId, SettlementId, VerificationId, WalletId,
 };
 use selfsame_domain::ledger::{CHAIN_START, Caller, ChainedRow, Kind, LedgerAccount, Row, RowState};
+use selfsame_domain::limit::Spending;
 use selfsame_domain::payment::{Changes, Slot, WalletChange};
 use selfsame_domain::time::Timestamp;
 
@@ -102,7 +103,13 @@ fn before(epoch: u64, sequence: u64) -> Slot {
 }
 
 fn with_wallet(balance_minor: i64, held_minor: i64, version_before: u64) -> Changes {
-    let change = WalletChange { wallet: wallet(), balance_minor, held_minor, version_before };
+    let change = WalletChange {
+        wallet: wallet(),
+        balance_minor,
+        held_minor,
+        spending: Spending::nothing(),
+        version_before,
+    };
     Changes { wallets: vec![change], ..chained(vec![charge(1)]) }
 }
 

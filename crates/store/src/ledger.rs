@@ -1,9 +1,13 @@
 //! The books, recomputed from all rows: trial balance, chain, and wallets against their rows.
 
+use std::collections::{HashMap, HashSet};
+
+use selfsame_domain::id::WalletId;
 use selfsame_domain::ledger::export::{ExportedRow, FORMAT, HexHash, Line};
 use selfsame_domain::ledger::{
     ChainError, ChainVerifier, ChainedRow, LedgerAccount, Row, RowHash, TrialBalance,
 };
+use selfsame_domain::limit::Spending;
 use selfsame_domain::time::Timestamp;
 
 use crate::database::{self, Bind, DatabaseError, Optional, Transaction, params};
@@ -17,7 +21,7 @@ pub struct LedgerAudit {
     pub trial_balance: TrialBalance,
     /// Each slot's chain.
     pub slots: Vec<SlotAudit>,
-    /// Wallets whose stored balance is not the sum of their rows.
+    /// Wallets whose stored balance, or what they say was spent on a day, is not the sum of their rows.
     pub wallets_that_differ: u64,
 }
 
@@ -112,18 +116,62 @@ fn audit_slot(tx: &Transaction<'_>, slot: u32, balance: &mut TrialBalance) -> Re
     Ok(broken.or(end.and_then(std::result::Result::err)))
 }
 
-fn count_differing_wallets(tx: &Transaction<'_>, balance: &TrialBalance) -> Result<u64> {
-    let mut statement = tx.prepare_cached("select id, currency, balance_minor from wallets")?;
-    let recomputed: std::collections::HashMap<_, _> =
-        balance.lines().map(|(currency, account, minor)| ((currency, account), minor)).collect();
-    let mut differing = 0;
-    statement.for_each(params![], |found| {
-        let key = (row::text(found, 1)?, LedgerAccount::Wallet(row::text(found, 0)?));
-        let stored: i64 = found.get(2)?;
-        differing += u64::from(recomputed.get(&key).copied().unwrap_or(0) != i128::from(stored));
+/// Wallets that say of a business day what their rows do not say. Rows come wallet by wallet: no more than one payer's day
+/// is held at a time.
+fn find_wrong_spending(tx: &Transaction<'_>) -> Result<HashSet<WalletId>> {
+    let sql = format!(
+        "select {ROW_COLUMNS}, wallet, spent_since, spent_minor, spent_count
+         from (
+             select id as wallet, account_id as owner, spent_since, spent_minor, spent_count
+             from wallets
+             where spent_since is not null
+         ) as told
+         left join payments on payments.account_id = owner and payments.created_at >= spent_since
+         order by wallet"
+    );
+    let mut wrong = HashSet::new();
+    let mut compare = |(wallet, told): (WalletId, Spending), rows: &[Row]| {
+        let day = told.since.unwrap_or(Timestamp::from_millis(0));
+        if Spending::of(rows, wallet, day) != told {
+            wrong.insert(wallet);
+        }
+    };
+    let mut current: Option<(WalletId, Spending)> = None;
+    let mut rows: Vec<Row> = Vec::new();
+    tx.prepare_cached(&sql)?.for_each(params![], |found| {
+        let since = row::optional_timestamp(found, 26)?;
+        let told = Spending { since, minor: found.get(27)?, count: found.get(28)? };
+        let next = (row::text(found, 25)?, told);
+        if let Some(before) = current.replace(next).filter(|before| *before != next) {
+            compare(before, &rows);
+            rows.clear();
+        }
+        if found.get::<Option<i64>>(0)?.is_some() {
+            rows.push(read_row(found)?.row);
+        }
         Ok(())
     })?;
-    Ok(differing)
+    if let Some(last) = current {
+        compare(last, &rows);
+    }
+    Ok(wrong)
+}
+
+fn count_differing_wallets(tx: &Transaction<'_>, balance: &TrialBalance) -> Result<u64> {
+    let mut statement = tx.prepare_cached("select id, currency, balance_minor from wallets")?;
+    let recomputed: HashMap<_, _> =
+        balance.lines().map(|(currency, account, minor)| ((currency, account), minor)).collect();
+    let mut differing = find_wrong_spending(tx)?;
+    statement.for_each(params![], |found| {
+        let wallet = row::text(found, 0)?;
+        let key = (row::text(found, 1)?, LedgerAccount::Wallet(wallet));
+        let stored: i64 = found.get(2)?;
+        if recomputed.get(&key).copied().unwrap_or(0) != i128::from(stored) {
+            differing.insert(wallet);
+        }
+        Ok(())
+    })?;
+    Ok(differing.len() as u64)
 }
 
 impl Store {

@@ -26,6 +26,7 @@ pub(crate) const SITE: Migrations = &[
     include_str!("../migrations/site/0010_narrow_payments.sql"),
     include_str!("../migrations/site/0011_index_continued_payments_only.sql"),
     include_str!("../migrations/site/0012_look_up_no_slot_for_each_row.sql"),
+    include_str!("../migrations/site/0013_keep_spending_in_wallets.sql"),
 ];
 
 /// The subject keys.

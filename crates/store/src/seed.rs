@@ -89,8 +89,9 @@ impl Store {
                     )?
                     .execute(params![account, [0u8; 32], now.as_millis()])?;
                     tx.prepare_cached(
-                        "insert into wallets (id, account_id, purpose, currency, balance_minor, held_minor, version)
-                         values (?1, ?2, 'own', ?3, 0, 0, 0)",
+                        "insert into wallets (id, account_id, purpose, currency, balance_minor, held_minor, version,
+                             spent_since)
+                         values (?1, ?2, 'own', ?3, 0, 0, 0, 0)",
                     )?
                     .execute(params![payer.wallet.to_string(), account, currency.code()])?;
                 }

@@ -1102,7 +1102,7 @@ export type TrialBalance = {
   lines: TrialBalanceLine[];
   /** Sum of the lines. Anything but zero means the books are wrong. */
   sum_minor: number;
-  /** Wallets whose stored balance differs from the recomputed one. Anything but zero means the books are wrong. */
+  /** Wallets whose stored balance, or what they say was spent on a business day, differs from the recomputed one. Anything but zero means the books are wrong. */
   wallets_that_differ: number;
 };
 

@@ -2,7 +2,7 @@
 
 use crate::id::{AccountId, MerchantId, PaymentId, StoreId, TerminalId, WalletId};
 use crate::ledger::{ChainedRow, Kind, Part};
-use crate::limit::Exceeded;
+use crate::limit::{Exceeded, Spending};
 use crate::money::Amount;
 use crate::payment::receipt::ReceiptNumber;
 use crate::payment::state::{Guesses, Slot};
@@ -235,7 +235,7 @@ pub struct Changes {
     pub closed: Vec<PaymentId>,
 }
 
-/// A wallet's new balance.
+/// A wallet's new balance, and what it says of the day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WalletChange {
     /// The wallet.
@@ -244,6 +244,8 @@ pub struct WalletChange {
     pub balance_minor: i64,
     /// New held part, minor units.
     pub held_minor: i64,
+    /// What was spent from it on the business day.
+    pub spending: Spending,
     /// The version that was loaded: the write must find it.
     pub version_before: u64,
 }

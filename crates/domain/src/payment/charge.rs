@@ -10,7 +10,7 @@ use crate::payment::answer::{Answer, DeclineCode, Leg, Refusal, Status};
 use crate::payment::history::History;
 use crate::payment::request::{Charge, IdempotencyKey, Parts, Purpose};
 use crate::payment::state::{CONFIRMATION_SECONDS, Code, GUESSES_PER_HOUR, Guesses, Payer};
-use crate::payment::{Batch, Decided};
+use crate::payment::{Batch, Decided, Wallet};
 
 /// Milliseconds of an hour.
 const HOUR_MS: i64 = 3_600_000;
@@ -102,11 +102,12 @@ impl Batch {
         }
         let nobody = Payer::default();
         let payer = self.state.payers.get(&code.account).unwrap_or(&nobody);
-        let above_limit = self.check_limits(charge.merchant, amount_minor, code, payer)?;
+        let subsidy = self.wallet(code.account, currency, Purpose::Subsidy).ok();
+        let wallets: Vec<_> = [Some(own), subsidy].into_iter().flatten().collect();
+        let above_limit = self.check_limits(charge.merchant, amount_minor, code, payer, &wallets)?;
         let is_lookalike = self.state.lookalikes.contains(&code.verification);
         let must_confirm = above_limit || charge.ask_payer || is_lookalike;
         let can_confirm = payer.has_pin || (self.state.terms.gesture_confirms && !is_lookalike);
-        let subsidy = self.wallet(code.account, currency, Purpose::Subsidy).ok();
         let subsidised_minor =
             subsidy.map_or(0, |wallet| wallet.available_minor().clamp(0, parts.goods_minor));
         if amount_minor - subsidised_minor > own.available_minor() {
@@ -125,7 +126,7 @@ impl Batch {
             (Part::Deposit, Some(own), parts.deposit_minor),
         ];
         let legs = legs.into_iter().filter(|(.., minor)| *minor > 0);
-        let leg = |(part, wallet, amount_minor): (Part, Option<&crate::payment::Wallet>, i64)| {
+        let leg = |(part, wallet, amount_minor): (Part, Option<&Wallet>, i64)| {
             Some(Leg { part, wallet: wallet?.wallet, amount_minor })
         };
         Ok((legs.filter_map(leg).collect(), state))
@@ -137,6 +138,7 @@ impl Batch {
         amount_minor: i64,
         code: &Code,
         payer: &Payer,
+        wallets: &[&Wallet],
     ) -> Result<bool, DeclineCode> {
         let terms = &self.state.terms;
         let of_code = Limits { payment_minor_max: Some(code.amount_minor_max), ..Limits::default() };
@@ -144,7 +146,9 @@ impl Batch {
         layers.extend(terms.by_grade.get(&code.sensor_grade));
         let category = self.state.merchants.get(&merchant).and_then(|terms| terms.category.as_ref());
         let minute = terms.business_day.minute(self.now);
-        let proposal = Proposal { amount_minor, category, spending: payer.spending, minute };
+        let spent_minor = wallets.iter().map(|wallet| wallet.spending.minor).sum();
+        let spent_count = wallets.iter().map(|wallet| wallet.spending.count).sum();
+        let proposal = Proposal { amount_minor, category, spent_minor, spent_count, minute };
         Ok(check(&layers, &proposal)?)
     }
 
@@ -181,9 +185,6 @@ impl Batch {
         }
         // One payment per verification: every code of it is spent now, in this batch too.
         self.consumed.insert(code.verification);
-        let payer = self.state.payers.entry(code.account).or_default();
-        payer.spending.minor = payer.spending.minor.saturating_add(charge.amount.minor());
-        payer.spending.count += 1;
         let payment = self.post(rows);
         if state.is_open() {
             self.opened.push(payment);

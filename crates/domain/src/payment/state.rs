@@ -41,6 +41,8 @@ pub struct Wallet {
     pub held_minor: i64,
     /// Raised by every change; the write is guarded by it.
     pub version: u64,
+    /// What was spent from it on the business day of the batch.
+    pub spending: Spending,
 }
 
 impl Wallet {
@@ -141,8 +143,6 @@ pub struct Payer {
     pub limits: Limits,
     /// A guardian's limits.
     pub guardian: Limits,
-    /// Spent today; loaded only where a limit asks for it.
-    pub spending: Spending,
 }
 
 /// What the store loaded for a batch.

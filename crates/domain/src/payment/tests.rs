@@ -120,6 +120,7 @@ impl World {
             balance_minor: 0,
             held_minor: 0,
             version: 7,
+            spending: Spending::nothing(),
         };
         self.wallets.insert(wallet, empty);
     }
@@ -140,13 +141,12 @@ impl World {
         }
         state.lookalikes = self.lookalikes.clone();
         state.wallets = self.wallets.clone();
-        let start = self.terms.business_day.start(self.now);
-        for number in 0..3 {
-            let today = self.rows.iter().map(|chained| &chained.row);
-            let today = today.filter(|row| row.created_at >= start && row.account == Some(account(number)));
-            let payer = Payer { spending: Spending::of(today), ..self.payer.clone() };
-            state.payers.insert(account(number), payer);
+        let today = self.terms.business_day.start(self.now);
+        for wallet in state.wallets.values_mut() {
+            let told = wallet.spending.on(today);
+            wallet.spending = told.unwrap_or_else(|| self.spending_by_rows(wallet, today));
         }
+        state.payers = (0..3).map(|number| (account(number), self.payer.clone())).collect();
         state.merchants.insert(merchant(1), self.merchant.clone());
         let rows = || self.rows.iter().map(|chained| &chained.row);
         for head in rows().filter(|row| row.leg == 0) {
@@ -161,6 +161,12 @@ impl World {
         state
     }
 
+    fn spending_by_rows(&self, wallet: &Wallet, day: Timestamp) -> Spending {
+        let rows = self.rows.iter().map(|chained| &chained.row);
+        let rows = rows.filter(|row| row.created_at >= day && row.account == Some(wallet.account));
+        Spending::of(&rows.cloned().collect::<Vec<_>>(), wallet.wallet, day)
+    }
+
     /// Decides a batch and remembers it; every rule that must hold of rows is checked by the auditor.
     fn batch(&mut self, requests: &[Request]) -> Vec<Answer> {
         let (answers, changes) = decide(self.state(), requests, self.now);
@@ -172,9 +178,15 @@ impl World {
             assert_eq!(wallet.version, change.version_before);
             assert!(change.held_minor >= 0 && change.held_minor <= change.balance_minor, "{change:?}");
             (wallet.balance_minor, wallet.held_minor) = (change.balance_minor, change.held_minor);
+            wallet.spending = change.spending;
             wallet.version += 1;
         }
+        let today = self.terms.business_day.start(self.now);
+        self.rows.extend(changes.rows.iter().cloned());
         for wallet in self.wallets.values() {
+            if let Some(told) = wallet.spending.on(today) {
+                assert_eq!(told, self.spending_by_rows(wallet, today));
+            }
             let stored = (i128::from(wallet.balance_minor), i128::from(wallet.held_minor));
             assert_eq!(self.auditor.wallet(wallet.wallet, wallet.currency), stored);
         }
@@ -186,7 +198,6 @@ impl World {
             assert!(self.open.remove(closed), "{closed} was not open");
         }
         self.slot = changes.slot.unwrap_or(self.slot);
-        self.rows.extend(changes.rows);
         self.payments += 1;
         answers
     }

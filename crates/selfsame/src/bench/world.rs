@@ -123,7 +123,7 @@ fn secrets() -> Secrets {
 pub type GradeLimits = Vec<(SensorGrade, Limits)>;
 
 /// What a new site limits, so that a payment is asked what it is asked there; but nobody reaches the limits of a day.
-pub fn new_site_limits() -> GradeLimits {
+fn new_site_limits() -> GradeLimits {
     let out_of_reach =
         |limits| Limits { day_minor_max: Some(i64::MAX), day_count_max: Some(u32::MAX), ..limits };
     default_limits(Mode::Test).into_iter().map(|(grade, limits)| (grade, out_of_reach(limits))).collect()
@@ -144,12 +144,12 @@ pub enum Engine {
 }
 
 impl World {
-    /// A site with this many merchants and no limits, in files or in a database of its own at a PostgreSQL.
+    /// A site with this many merchants and the limits of a new one, in files or in a database of its own at a PostgreSQL.
     pub async fn new(merchants: usize, engine: &Engine, size: Size) -> anyhow::Result<Self> {
-        Self::with_limits(merchants, engine, size, Vec::new()).await
+        Self::with_limits(merchants, engine, size, new_site_limits()).await
     }
 
-    /// The same with limits.
+    /// The same with other limits.
     pub async fn with_limits(
         merchants: usize,
         engine: &Engine,

@@ -86,6 +86,32 @@ async fn a_row_that_was_changed_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_that_cannot_tell_what_was_spent_has_its_rows_added_up() {
+    let site = TestSite::start().await;
+    let payer = site.payer(1, 1_000).await;
+    let digits = site.code_of(&payer).await;
+    site.charge("o-1", 300, &digits).await.ok(201);
+    let ada = &payer.account;
+    let limits = json!({ "day_minor_max": 400 });
+    site.operator.put(&format!("/v1/accounts/{ada}/limits"), &limits).await.ok(200);
+    let digits = site.code_of(&payer).await;
+    // As in a site that was made before wallets told it; what stands beside says nothing then.
+    site.sql(&format!(
+        "update wallets set spent_since = null, spent_minor = -900 where account_id = '{ada}'"
+    ));
+    site.charge("o-4", 101, &digits).await.refused(402, "payment_declined");
+    site.charge("o-4", 100, &digits).await.ok(201);
+    assert_eq!(trial_balance(&site).await["wallets_that_differ"], 0);
+    // What a wallet says is in the books.
+    site.sql(&format!("update wallets set spent_minor = spent_minor - 1 where account_id = '{ada}'"));
+    assert_eq!(trial_balance(&site).await["wallets_that_differ"], 1);
+    site.sql(&format!("update wallets set spent_count = 3, spent_minor = 400 where account_id = '{ada}'"));
+    assert_eq!(trial_balance(&site).await["wallets_that_differ"], 1);
+    site.sql(&format!("update wallets set spent_count = 2 where account_id = '{ada}'"));
+    assert_eq!(trial_balance(&site).await["wallets_that_differ"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_that_were_dropped_and_wallets_that_were_changed_are_found() {
     let (site, ada, _) = busy_site().await;
     site.sql(&format!("update wallets set balance_minor = 1000000 where account_id = '{ada}'"));

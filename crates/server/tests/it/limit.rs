@@ -98,6 +98,31 @@ async fn subsidies_and_corrections_have_accounts_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_day_is_what_all_wallets_of_a_payer_spent_and_what_comes_back_gives_room() {
+    let site = Site::start().await;
+    let payer = site.payer("ada", 1_000).await;
+    let grant = json!({ "top_up_ref": "s1", "account": payer, "amount": eur(300), "purpose": "subsidy" });
+    site.operator.post("/v1/top-ups", &grant).await.expect(201);
+    let path = format!("/v1/accounts/{payer}/limits");
+    site.operator.put(&path, json!({ "day_minor_max": 500, "day_count_max": 2 })).await.expect(200);
+    // 300 from the subsidy and 100 of the payer's own.
+    site.paid(payer, "o1", 400).await;
+    let code = site.code(payer).await;
+    assert_eq!(site.charge(&code, "o2", 101).await.refusal(), (402, "limit_exceeded_day"));
+    site.charge(&code, "o2", 100).await.expect(201);
+    let code = site.code(payer).await;
+    assert_eq!(site.charge(&code, "o3", 1).await.refusal(), (402, "limit_exceeded_day"));
+    site.operator.put(&path, json!({ "day_count_max": 2 })).await.expect(200);
+    assert_eq!(site.charge(&code, "o3", 1).await.refusal(), (402, "limit_exceeded_count"));
+    site.operator.put(&path, json!({ "day_minor_max": 500, "day_count_max": 2 })).await.expect(200);
+    // Back to both wallets, and once: the next payment has the room of it, and no more.
+    site.merchant.post("/v1/reversals", json!({ "order_ref": "o1" })).await.expect(201);
+    assert_eq!(site.charge(&code, "o3", 401).await.refusal(), (402, "limit_exceeded_day"));
+    site.charge(&code, "o3", 400).await.expect(201);
+    site.check_books().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_site_begins_with_limits_by_sensor_grade() {
     let site = Site::start_with(Mode::Test, default_limits(Mode::Test)).await;
     let payer = site.payer("ada", 100_000).await;

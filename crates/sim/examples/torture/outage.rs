@@ -29,10 +29,6 @@ const STORM: usize = 300;
 /// Orders of a round that are returned through both servers at once.
 const RETURNS: usize = 20;
 
-/// Clients of each server while orders are returned. That takes seconds, in which all clients would use up a round's
-/// requests.
-const FEW: usize = 2;
-
 impl Torture<'_> {
     fn database(&mut self) -> &mut Cluster {
         self.site.database.as_mut().expect("scenarios of PostgreSQL have one")
@@ -189,8 +185,7 @@ impl Torture<'_> {
         beside.acknowledged(AFTERWARDS).await?;
         load.stop().await?;
         beside.stop().await?;
-        let few = |server: &Server| Load::of(FEW, &server.callers, &round.plan, &round.journal);
-        let (load, beside) = (few(&one), few(&other));
+        let (load, beside) = (round.light_load(&one), round.light_load(&other));
         self.return_through_both(&one, &other, round).await?;
         load.stop().await?;
         beside.stop().await?;

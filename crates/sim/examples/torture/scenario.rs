@@ -22,6 +22,9 @@ pub const AFTERWARDS: u64 = 30;
 /// Within this time the fault strikes once there are enough answers, in microseconds: a few batches.
 const STRIKE_WITHIN_US: u64 = 20_000;
 
+/// Clients of what may take seconds.
+const FEW: usize = 2;
+
 /// What is done to the server, or to its database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
@@ -149,6 +152,11 @@ pub struct Round {
 impl Round {
     pub fn load(&self, server: &Server) -> Load {
         Load::start(&server.callers, &self.plan, &self.journal)
+    }
+
+    /// Few clients, for what may take seconds: all of them would use up the round's requests.
+    pub fn light_load(&self, server: &Server) -> Load {
+        Load::of(FEW, &server.callers, &self.plan, &self.journal)
     }
 }
 
@@ -286,7 +294,9 @@ impl<'a> Torture<'a> {
         self.site.start().await
     }
 
-    async fn clock(&mut self, server: Server, mut load: Load, round: &Round) -> anyhow::Result<Server> {
+    async fn clock(&mut self, server: Server, load: Load, round: &Round) -> anyhow::Result<Server> {
+        load.stop().await?;
+        let mut load = round.light_load(&server);
         let seconds = 24 * 3_600 * (1 + self.random.below(3)) + self.random.below(3_600);
         let body = json!({ "seconds": seconds });
         server.callers.operator.post::<Value>("/v1/test-clock/advance", &body, PATIENCE).await?;
@@ -334,6 +344,12 @@ impl<'a> Torture<'a> {
             Standing::Absent | Standing::Reversed => 0,
         };
         self.net_minor += standings.values().map(net).sum::<i64>();
+        let books = server.callers.operator.get::<Value>("/v1/ledger/trial-balance", PATIENCE).await?;
+        if books["wallets_that_differ"] != 0 {
+            self.tally
+                .unbalanced
+                .push(format!("{} wallets differ from their rows", books["wallets_that_differ"]));
+        }
         let merchants = merchants_minor(&ledger);
         if merchants != self.net_minor {
             let text = format!("merchants have {merchants}, their clients know of {}", self.net_minor);

@@ -8,10 +8,10 @@ use selfsame_domain::account::AccountState;
 use selfsame_domain::id::{KeyId, PaymentCodeId, PaymentId, StoreId, VerificationId, WalletId};
 use selfsame_domain::ledger::Caller;
 use selfsame_domain::ledger::export::Line;
-use selfsame_domain::limit::Limits;
+use selfsame_domain::limit::{BusinessDay, Limits, Spending};
 use selfsame_domain::payment::{
-    Answer, Charge, Close, Code, CodeMac, DecideUndo, Ending, IdempotencyKey, Party, Proof, Purpose, Refund,
-    Request, Reverse, Target, TopUp, Undo, Wallet, decide,
+    Answer, Charge, Close, Code, CodeMac, DecideUndo, DeclineCode, Ending, IdempotencyKey, Party, Proof,
+    Purpose, Refund, Refusal, Request, Reverse, Target, TopUp, Undo, Wallet, decide,
 };
 use selfsame_domain::reference::Reference;
 use selfsame_domain::sensor::SensorGrade;
@@ -23,7 +23,7 @@ use selfsame_sim::store::{
     MemoryStore, STEP_UP_ABOVE_MINOR, UNDO_MINUTES, account, merchant, start, terminal,
 };
 use selfsame_store::{
-    Agreement, ApiKey, Database, Layer, NewAccount, NewMerchant, NewTerminal, SeedCode, Site, Store,
+    Agreement, ApiKey, Database, Layer, NewAccount, NewMerchant, NewTerminal, Rules, SeedCode, Site, Store,
 };
 
 /// Requests of the story.
@@ -65,6 +65,7 @@ fn wallet(number: u8) -> Wallet {
         balance_minor: 0,
         held_minor: 0,
         version: 0,
+        spending: Spending::nothing(),
     }
 }
 
@@ -87,6 +88,16 @@ fn code(number: u64) -> Code {
 
 fn reference(text: &str, number: u64) -> Reference {
     format!("{text}{number}").parse().expect("letters and digits")
+}
+
+/// Of every payment; those of the day are reached now and then.
+fn limits() -> Limits {
+    Limits {
+        step_up_above_minor: Some(STEP_UP_ABOVE_MINOR),
+        day_minor_max: Some(12_000),
+        day_count_max: Some(90),
+        ..Limits::default()
+    }
 }
 
 /// What both engines are given before the story begins.
@@ -128,8 +139,7 @@ async fn prepare(database: &Database) -> Store {
         store.create_account(new, now).await.expect("it is written");
         store.set_pin(account(number), "hash".to_owned(), "pin_set", now).await.expect("it is written");
     }
-    let site = Limits { step_up_above_minor: Some(STEP_UP_ABOVE_MINOR), ..Limits::default() };
-    store.set_limits(Layer::Site, site, now).await.expect("it is written");
+    store.set_limits(Layer::Site, limits(), now).await.expect("it is written");
     let agreement = Agreement { undo_minutes: UNDO_MINUTES, ..Agreement::default() };
     store.set_agreement(merchant(), agreement).await.expect("it is written");
     store.take_over_slot(Duration::ZERO).await.expect("it is written").expect("nobody else is there");
@@ -164,6 +174,13 @@ impl Story {
     fn minor(&mut self) -> selfsame_domain::money::Amount {
         let minor = i64::try_from(self.random.below(300)).expect("small") + 1;
         selfsame_domain::money::Amount::new(minor, currency()).expect("positive")
+    }
+
+    /// A day that begins some minutes before or after now: the operator moves it, and it comes while people pay.
+    fn other_day(&mut self) -> BusinessDay {
+        let minute = i32::from(BusinessDay::default().minute(self.now));
+        let earlier = i32::try_from(self.random.below(21)).expect("small") - 10;
+        BusinessDay { utc_offset_minutes: earlier - minute }
     }
 
     /// One of the latest orders, now and then one that nobody has seen.
@@ -279,8 +296,9 @@ async fn model_sqlite_and_postgresql_tell_one_story() {
     let sqlite = prepare(&files).await;
     let postgres = prepare(&Database::Postgres { url, writers: 1 }).await;
     let mut model = MemoryStore::of((0..PAYERS).map(wallet).collect());
+    model.terms.site = limits();
     let mut story = Story { random: Random::new(20_261_129), now: start(), payments: 0, orders: 0, codes: 0 };
-    let (mut asked, mut known_codes, mut refused) = (0, 0, 0u64);
+    let (mut asked, mut known_codes, mut refused, mut above_day) = (0, 0, 0u64, 0);
     while asked < OPERATIONS {
         if story.codes + CODES_AHEAD / 2 > known_codes {
             let numbers = known_codes..known_codes + CODES_AHEAD;
@@ -294,10 +312,22 @@ async fn model_sqlite_and_postgresql_tell_one_story() {
         let requests: Vec<Request> = (0..size).map(|_| story.request(&model)).collect();
         asked += size;
         story.now = story.now + Duration::from_millis(story.random.below(2_000));
-        let state = model.load(&requests);
+        if story.random.below(60) == 0 {
+            let rules = Rules { business_day: story.other_day(), gesture_confirms: false };
+            model.terms.business_day = rules.business_day;
+            for store in [&sqlite, &postgres] {
+                store.set_rules(rules).await.expect("it is written");
+            }
+        }
+        let state = model.load(&requests, story.now);
         let before = state.slot;
         let (answers, changes) = decide(state, &requests, story.now);
         model.commit(&before, &changes).expect("the model has one writer");
+        let limited = |answer: &&Answer| {
+            let of_day = [DeclineCode::LimitExceededDay, DeclineCode::LimitExceededCount];
+            of_day.iter().any(|code| **answer == Answer::Refused(Refusal::Declined(*code)))
+        };
+        above_day += answers.iter().filter(limited).count();
         refused += answers.iter().filter(|answer| matches!(answer, Answer::Refused(_))).count() as u64;
         assert_eq!(post(&sqlite, &requests, story.now).await, answers, "SQLite, after {asked} requests");
         assert_eq!(
@@ -314,5 +344,9 @@ async fn model_sqlite_and_postgresql_tell_one_story() {
     let rows = model.rows.len();
     assert!(in_files.len() > rows && rows > 20_000, "{rows} rows");
     assert!(refused > OPERATIONS / 20 && refused < OPERATIONS * 4 / 5, "{refused} refused");
+    assert!(above_day > 100, "{above_day} above a limit of the day");
+    for store in [&sqlite, &postgres] {
+        assert_eq!(store.audit_ledger().await.expect("it reads").wallets_that_differ, 0);
+    }
     assert_eq!(sqlite.ledger_heads().await.expect("it reads")[0].2, model.slot.hash);
 }

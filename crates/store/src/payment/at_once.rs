@@ -9,10 +9,8 @@
 //! through all payments for every batch, to find the few that were asked for.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use selfsame_domain::id::{AccountId, MerchantId, PaymentId};
-use selfsame_domain::ledger::Row;
 use selfsame_domain::limit::Limits;
 use selfsame_domain::money::Currency;
 use selfsame_domain::payment::{
@@ -26,15 +24,11 @@ use crate::account::{WALLET_COLUMNS, read_wallet};
 use crate::attempt::{Attempt, CLEAR_ATTEMPTS, CLEARED_MAX, KEPT_MS};
 use crate::database::postgres::{self, Step};
 use crate::database::{self, Result, Transaction, Value};
-use crate::ledger::{ROW_COLUMNS, read_row};
 use crate::limit::{LIMIT_COLUMNS, Layer, read_limits, read_rules, read_site_limits};
 use crate::payment::load::{CODE_COLUMNS, IS_LOOKALIKE, read_code, read_merchant_terms};
 use crate::payment::save::{save_closed, save_opened};
 use crate::row;
 use crate::slot::{Held, read_slot};
-
-/// No business day begins earlier than this before now.
-const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// The payers behind the batch's codes, given as pairs, and those that it names.
 const ACCOUNTS: &str = "array(
@@ -57,8 +51,6 @@ pub(super) struct Known {
     pub(super) merchants: HashMap<MerchantId, MerchantTerms>,
     pub(super) with_pin: HashSet<AccountId>,
     limits: HashMap<(String, String), Limits>,
-    /// Of the last 24 hours.
-    rows: HashMap<AccountId, Vec<Row>>,
 }
 
 impl Known {
@@ -66,12 +58,6 @@ impl Known {
     pub(super) fn limits(&self, layer: Layer) -> Limits {
         let (layer, subject) = layer.key();
         self.limits.get(&(layer.to_owned(), subject)).cloned().unwrap_or_default()
-    }
-
-    /// A payer's rows since a time, which is at most a day ago.
-    pub(super) fn rows_since(&self, account: AccountId, since: Timestamp) -> Vec<Row> {
-        let rows = self.rows.get(&account).into_iter().flatten();
-        rows.filter(|row| row.created_at >= since).cloned().collect()
     }
 }
 
@@ -166,12 +152,7 @@ const TARGETS: &str = "array(
 /// Reads what the batch asks for. Payers' wallets are locked first, in order of their ids, and what else is read is
 /// read after that: of two batches with one payer, the second sees what the first one wrote. Whoever ends a verification
 /// locks its payer's wallets before that, too, so that verifications need no lock here.
-pub(super) fn read(
-    tx: &postgres::Transaction<'_>,
-    held: Held,
-    requests: &[Request],
-    now: Timestamp,
-) -> Result<Known> {
+pub(super) fn read(tx: &postgres::Transaction<'_>, held: Held, requests: &[Request]) -> Result<Known> {
     let asked = Asked::of(requests);
     let payers = || {
         vec![
@@ -214,7 +195,7 @@ pub(super) fn read(
              limit 1
          ) as verifications"
     );
-    // Payers are looked for where any payer has limits of their own, here, and where days are limited, below.
+    // Payers are looked for where any payer has limits of their own.
     let limits = format!(
         "select layer, subject, {LIMIT_COLUMNS}
          from limits
@@ -225,15 +206,6 @@ pub(super) fn read(
          where layer in ('account', 'guardian') and subject = any ({ACCOUNTS})
              and exists (select 1 from limits where layer in ('account', 'guardian'))"
     );
-    let rows = format!(
-        "select {ROW_COLUMNS}
-         from payments
-         where account_id = any ({ACCOUNTS}) and created_at >= ?4
-             and exists (select 1 from limits where day_minor_max is not null or day_count_max is not null)
-         order by slot, sequence"
-    );
-    let mut since = payers();
-    since.push(Value::Integer((now - DAY).as_millis()));
     let mut wanted = payers();
     if asked.continues() {
         wanted.extend([
@@ -244,7 +216,7 @@ pub(super) fn read(
             Value::Integers(&asked.receipt_sequences),
         ]);
     }
-    let steps: [Step<'_>; 7] = [
+    let steps: [Step<'_>; 6] = [
         (
             "select slot, epoch, sequence, hash, coalesce(utc_offset_minutes, 0), coalesce(gesture_confirms, 0), currency
              from slots
@@ -275,9 +247,8 @@ pub(super) fn read(
             vec![Value::Texts(&asked.merchants)],
         ),
         (&limits, payers()),
-        (&rows, since),
     ];
-    let [slot, wallets, codes, references, merchants, limits, rows] = tx.pipeline(steps)?;
+    let [slot, wallets, codes, references, merchants, limits] = tx.pipeline(steps)?;
 
     let slot = database::Row::Postgres(slot.first().ok_or(database::DatabaseError::NoRow)?);
     let rules = read_rules(&slot, 4)?;
@@ -295,11 +266,10 @@ pub(super) fn read(
         merchants: HashMap::new(),
         with_pin: HashSet::new(),
         limits: HashMap::new(),
-        rows: HashMap::new(),
     };
     for found in wallets.iter().map(database::Row::Postgres) {
         let wallet = read_wallet(&found)?;
-        if found.get(8)? {
+        if found.get(11)? {
             known.with_pin.insert(wallet.account);
         }
         known.wallets.entry(wallet.account).or_default().push(wallet);
@@ -323,12 +293,6 @@ pub(super) fn read(
             known.limits.insert((layer, found.get(1)?), read_limits(&found, 2)?);
         } else {
             read_site_limits(&found, &mut known.terms)?;
-        }
-    }
-    for found in rows.iter().map(database::Row::Postgres) {
-        let row = read_row(&found)?.row;
-        if let Some(account) = row.account {
-            known.rows.entry(account).or_default().push(row);
         }
     }
     Ok(known)
@@ -443,19 +407,28 @@ pub(super) fn save(
     let held: Vec<_> = changes.wallets.iter().map(|change| Some(change.held_minor)).collect();
     let versions: Vec<_> =
         changes.wallets.iter().map(|change| Some(row::stored(change.version_before))).collect();
+    let spending = || changes.wallets.iter().map(|change| change.spending);
+    let since: Vec<_> = spending().map(|spending| spending.since.map(Timestamp::as_millis)).collect();
+    let spent: Vec<_> = spending().map(|spending| Some(spending.minor)).collect();
+    let counts: Vec<_> = spending().map(|spending| Some(spending.count)).collect();
     if !wallets.is_empty() {
         steps.push((
             "update wallets
              set balance_minor = changed.balance_minor, held_minor = changed.held_minor,
+                 spent_since = changed.spent_since, spent_minor = changed.spent_minor,
+                 spent_count = changed.spent_count,
                  version = case when wallets.version = changed.version then wallets.version + 1 end
-             from unnest(?1::text[], ?2::bigint[], ?3::bigint[], ?4::bigint[])
-                 as changed (id, balance_minor, held_minor, version)
+             from unnest(?1::text[], ?2::bigint[], ?3::bigint[], ?4::bigint[], ?5::bigint[], ?6::bigint[], ?7::bigint[])
+                 as changed (id, balance_minor, held_minor, version, spent_since, spent_minor, spent_count)
              where wallets.id = changed.id",
             vec![
                 Value::Texts(&wallets),
                 Value::Integers(&balances),
                 Value::Integers(&held),
                 Value::Integers(&versions),
+                Value::Integers(&since),
+                Value::Integers(&spent),
+                Value::Integers(&counts),
             ],
         ));
     }

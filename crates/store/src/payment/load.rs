@@ -215,16 +215,6 @@ impl Source<'_, '_> {
         }
     }
 
-    fn rows_since(&self, account: AccountId, since: Timestamp) -> Result<Vec<Row>> {
-        match &self.known {
-            Some(known) => Ok(known.rows_since(account, since)),
-            None => {
-                let parameters = params![account.to_string(), since.as_millis()];
-                Ok(unchained(rows(self.tx, "account_id = ?1 and created_at >= ?2", parameters)?))
-            }
-        }
-    }
-
     fn load_history(&self, payment: PaymentId, state: &mut State) -> Result<()> {
         if state.histories.contains_key(&payment) {
             return Ok(());
@@ -249,9 +239,8 @@ impl Source<'_, '_> {
         Ok(())
     }
 
-    /// A payer with limits. The rows of the day, and whether a PIN is set, are read only where a limit or a charge of the
-    /// batch asks for them.
-    fn load_payer(&self, code: &Code, state: &mut State, asks_payer: bool, now: Timestamp) -> Result<()> {
+    /// A payer with limits. Whether a PIN is set is read only where a limit or a charge of the batch asks for it.
+    fn load_payer(&self, code: &Code, state: &mut State, asks_payer: bool) -> Result<()> {
         let is_lookalike = state.lookalikes.contains(&code.verification);
         // Somebody may pay twice in a batch, and look like somebody else in one of the two only.
         if state.payers.contains_key(&code.account) && !is_lookalike {
@@ -259,21 +248,14 @@ impl Source<'_, '_> {
         }
         let limits = self.limits(Layer::Account(code.account))?;
         let guardian = self.limits(Layer::Guardian(code.account))?;
-        let mut payer = Payer { limits, guardian, ..Payer::default() };
         let terms = &state.terms;
-        let layers = [&terms.site, &payer.limits, &payer.guardian].into_iter().chain(terms.by_grade.values());
-        let (mut needs_spending, mut needs_pin) = (false, asks_payer || is_lookalike);
-        for limits in layers {
-            needs_spending |= limits.needs_spending();
-            needs_pin |= limits.step_up_above_minor.is_some();
-        }
-        if needs_pin {
-            payer.has_pin = self.has_pin(code.account)?;
-        }
-        if needs_spending {
-            let today = self.rows_since(code.account, terms.business_day.start(now))?;
-            payer.spending = Spending::of(&today);
-        }
+        let may_ask = |limits: &Limits| limits.step_up_above_minor.is_some();
+        let asks = asks_payer
+            || is_lookalike
+            || [&terms.site, &limits, &guardian].into_iter().any(may_ask)
+            || terms.by_grade.values().any(may_ask);
+        let has_pin = asks && self.has_pin(code.account)?;
+        let payer = Payer { has_pin, limits, guardian };
         state.payers.insert(code.account, payer);
         Ok(())
     }
@@ -305,9 +287,28 @@ impl Source<'_, '_> {
     }
 }
 
+/// What a wallet spent on a business day, added up.
+pub(crate) fn spending_by_rows(tx: &Transaction<'_>, wallet: &Wallet, day: Timestamp) -> Result<Spending> {
+    let parameters = params![wallet.account.to_string(), day.as_millis()];
+    let rows = unchained(rows(tx, "account_id = ?1 and created_at >= ?2", parameters)?);
+    Ok(Spending::of(&rows, wallet.wallet, day))
+}
+
+/// Has the wallets say what was spent today; few of them cannot, and their rows are read.
+fn tell_spending(tx: &Transaction<'_>, state: &mut State, now: Timestamp) -> Result<()> {
+    let today = state.terms.business_day.start(now);
+    for wallet in state.wallets.values_mut() {
+        wallet.spending = match wallet.spending.on(today) {
+            Some(told) => told,
+            None => spending_by_rows(tx, wallet, today)?,
+        };
+    }
+    Ok(())
+}
+
 /// Everything that the decision needs to know for these requests.
 pub(crate) fn load(tx: &Transaction<'_>, held: Held, requests: &[Request], now: Timestamp) -> Result<State> {
-    let known = tx.postgres().map(|postgres| at_once::read(postgres, held, requests, now)).transpose()?;
+    let known = tx.postgres().map(|postgres| at_once::read(postgres, held, requests)).transpose()?;
     let mut state = match &known {
         Some(known) => State { terms: known.terms.clone(), ..State::new(known.slot, known.currency) },
         None => State { terms: load_terms(tx)?, ..State::new(load_slot(tx, held.slot)?, load_currency(tx)?) },
@@ -339,9 +340,10 @@ pub(crate) fn load(tx: &Transaction<'_>, held: Held, requests: &[Request], now: 
                 state.lookalikes.insert(code.verification);
             }
             source.load_wallets_of(code.account, &mut state)?;
-            source.load_payer(&code, &mut state, asks_payer, now)?;
+            source.load_payer(&code, &mut state, asks_payer)?;
             state.codes.insert((charge.merchant, charge.code), code);
         }
     }
+    tell_spending(tx, &mut state, now)?;
     Ok(state)
 }

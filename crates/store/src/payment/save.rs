@@ -3,6 +3,7 @@
 use selfsame_domain::ledger::ChainedRow;
 use selfsame_domain::payment::{Changes, Slot};
 use selfsame_domain::reference::Reference;
+use selfsame_domain::time::Timestamp;
 
 use crate::database::{DatabaseError, Transaction, params};
 use crate::error::Result;
@@ -98,7 +99,8 @@ pub(crate) fn save(tx: &Transaction<'_>, before: &Slot, changes: &Changes) -> Re
         let changed = tx
             .prepare_cached(
                 "update wallets
-                 set balance_minor = ?2, held_minor = ?3, version = version + 1
+                 set balance_minor = ?2, held_minor = ?3, spent_since = ?5, spent_minor = ?6, spent_count = ?7,
+                     version = version + 1
                  where id = ?1 and version = ?4",
             )?
             .execute(params![
@@ -106,6 +108,9 @@ pub(crate) fn save(tx: &Transaction<'_>, before: &Slot, changes: &Changes) -> Re
                 change.balance_minor,
                 change.held_minor,
                 row::stored(change.version_before),
+                change.spending.since.map(Timestamp::as_millis),
+                change.spending.minor,
+                change.spending.count,
             ])?;
         exactly_one(changed)?;
     }

@@ -16,15 +16,15 @@ use crate::bench::postgres::Server;
 use crate::bench::rival::{Design, Rival, round_trip};
 use crate::bench::servers::ServerProcess;
 use crate::bench::till::Chance;
-use crate::bench::world::{Engine, Size, World, new_site_limits};
+use crate::bench::world::{Engine, Size, World};
 use crate::output;
 
 pub const MAIN: &str = "store path, 256 in flight";
 pub const EDGE: &str = "HTTP edge, 256 in flight";
 pub const UNIFORM: &str = "store path, 50 merchants";
 pub const HOT: &str = "store path, one merchant";
+pub const LIMITED: &str = "store path, limits of a new site";
 pub const UNLIMITED: &str = "store path, no limits";
-pub const LIMITED: &str = "store path, limits of a day";
 const WRITERS: [(&str, usize); 3] =
     [("store path, one writer", 1), ("store path, two writers", 2), ("store path, four writers", 4)];
 const FEWER: [(&str, usize); 3] =
@@ -65,7 +65,7 @@ pub enum Part {
     Main,
     /// All payments to one merchant, beside fifty merchants
     Hot,
-    /// A site that limits what somebody may spend in a day, as new ones do, beside one without limits
+    /// A site with the limits of a new one, as all of the others have them, beside one without limits
     Limits,
     /// Store path with 32, 8 and 1 in flight, one round
     Fewer,
@@ -222,8 +222,8 @@ impl Run {
 
     async fn limits(&mut self) -> anyhow::Result<()> {
         let (engine, size) = (self.engine(self.writers), self.extent.size);
-        let limited = World::with_limits(MERCHANTS, &engine, size, new_site_limits()).await?;
-        let worlds = vec![(UNLIMITED, self.world(MERCHANTS).await?), (LIMITED, limited)];
+        let unlimited = World::with_limits(MERCHANTS, &engine, size, Vec::new()).await?;
+        let worlds = vec![(LIMITED, self.world(MERCHANTS).await?), (UNLIMITED, unlimited)];
         self.alternate(worlds).await
     }
 

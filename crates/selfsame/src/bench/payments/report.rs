@@ -256,7 +256,7 @@ const COMPARISONS: &[Comparison] = &[
     compare("HTTP edge to pgbench TPC-B", EDGE, To::Baseline, Of::PerSecond, Some(Bar::AtLeast(Ratio(200)))),
     compare("HTTP edge to store path", EDGE, To::Line(MAIN), Of::PerSecond, Some(Bar::AtLeast(Ratio(60)))),
     compare("hot merchant to uniform", HOT, To::Line(UNIFORM), Of::PerSecond, Some(Bar::AtLeast(Ratio(95)))),
-    compare("limits of a day to none", LIMITED, To::Line(UNLIMITED), Of::PerSecond, None),
+    compare("limits of a new site to none", LIMITED, To::Line(UNLIMITED), Of::PerSecond, None),
     compare("5 ms away: store path to pgbench TPC-B", STORE_AWAY, To::Baseline, Of::PerSecond, None),
     compare(
         "5 ms away: store path to one statement, 32",
