@@ -41,7 +41,7 @@ pub struct Wallet {
     pub held_minor: i64,
     /// Raised by every change; the write is guarded by it.
     pub version: u64,
-    /// What was spent from it on the business day of the batch.
+    /// What was spent from it on a business day; in a batch, on that of the batch.
     pub spending: Spending,
 }
 

@@ -288,7 +288,7 @@ impl Source<'_, '_> {
 }
 
 /// What a wallet spent on a business day, added up.
-pub(crate) fn spending_by_rows(tx: &Transaction<'_>, wallet: &Wallet, day: Timestamp) -> Result<Spending> {
+fn spending_by_rows(tx: &Transaction<'_>, wallet: &Wallet, day: Timestamp) -> Result<Spending> {
     let parameters = params![wallet.account.to_string(), day.as_millis()];
     let rows = unchained(rows(tx, "account_id = ?1 and created_at >= ?2", parameters)?);
     Ok(Spending::of(&rows, wallet.wallet, day))
